@@ -1,0 +1,80 @@
+"""starling: an embedded agent runtime whose every run is an append-only, BLAKE3-chained event log.
+
+Data flows one way: event → eventlog → step → agent → replay. Below them, each usable alone: `starling.provider` (models),
+`starling.tool` (tools), `starling.budget` (limits and prices), `starling.merkle`. Beside them: `starling.ambient` (the seam
+through which a whole process is recorded or replayed) and `starling.testing`.
+
+Names are imported when they are first used, so that ``import starling`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from starling._version import __version__
+
+if TYPE_CHECKING:
+    from starling import errors, step
+    from starling.agent import Agent, CacheStats, Config, Done, RunResult, TextDelta, ToolCallEnded, ToolCallStarted
+    from starling.budget import Budget
+    from starling.eventlog import MemoryLog, SQLiteLog, open_log
+    from starling.replay import replay, replay_sync
+    from starling.step import Divergence
+    from starling.tool import tool
+
+_HOMES = {
+    "Agent": "agent",
+    "Budget": "budget",
+    "CacheStats": "agent",
+    "Config": "agent",
+    "Divergence": "step",
+    "Done": "agent",
+    "MemoryLog": "eventlog",
+    "RunResult": "agent",
+    "SQLiteLog": "eventlog",
+    "TextDelta": "agent",
+    "ToolCallEnded": "agent",
+    "ToolCallStarted": "agent",
+    "open_log": "eventlog",
+    "replay_sync": "replay",
+}
+_MODULES = ("errors", "replay", "step", "tool")
+"""`replay` and `tool` are packages that can be called, see `_callable_module`."""
+
+__all__ = [
+    "Agent",
+    "Budget",
+    "CacheStats",
+    "Config",
+    "Divergence",
+    "Done",
+    "MemoryLog",
+    "RunResult",
+    "SQLiteLog",
+    "TextDelta",
+    "ToolCallEnded",
+    "ToolCallStarted",
+    "__version__",
+    "errors",
+    "open_log",
+    "replay",
+    "replay_sync",
+    "step",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"starling.{name}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'starling' has no attribute {name!r}")
+    value = getattr(import_module(f"starling.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,9 +7,10 @@ The legal order (a table in `_assemble`): any mix of text, reasoning, tool-use a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from starling.provider._types import Usage
+if TYPE_CHECKING:
+    from starling.provider._types import Usage
 
 __all__ = [
     "Chunk",

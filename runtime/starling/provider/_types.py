@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Capabilities", "Message", "ProviderInfo", "Reasoning", "Request", "ToolDefinition", "ToolResult", "ToolUse", "Usage"]
+__all__ = [
+    "Capabilities",
+    "Message",
+    "ProviderInfo",
+    "Reasoning",
+    "Request",
+    "ToolDefinition",
+    "ToolResult",
+    "ToolUse",
+    "Usage",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

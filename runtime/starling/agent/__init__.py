@@ -1,0 +1,29 @@
+"""The agent loop and the ways into it.
+
+_agent       the value and its entry points
+_config      what it is told once
+_execute     one run from first to last event, live or replayed
+_loop        model, tools, model, …; how an end becomes a terminal event
+_transcript  the conversation as the provider is shown it
+_result      what a run comes to
+_stream      a run as it happens
+_blocking    the blocking twins
+"""
+
+from starling.agent._agent import Agent
+from starling.agent._config import Config, ToolErrors
+from starling.agent._result import CacheStats, RunResult
+from starling.agent._stream import AgentEvent, Done, TextDelta, ToolCallEnded, ToolCallStarted
+
+__all__ = [
+    "Agent",
+    "AgentEvent",
+    "CacheStats",
+    "Config",
+    "Done",
+    "RunResult",
+    "TextDelta",
+    "ToolCallEnded",
+    "ToolCallStarted",
+    "ToolErrors",
+]

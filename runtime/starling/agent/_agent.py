@@ -1,0 +1,176 @@
+"""The agent: configuration and dependencies, and every way to start it. Holds no state of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from starling.agent._blocking import run_blocking
+from starling.agent._execute import Finished, Recording, Wiring, replay_recorded, run_goal, run_started
+from starling.agent._stream import Done, news_of
+from starling.errors import AgentConfigError
+from starling.instrumentation import NoMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+
+    from starling.agent._config import Config
+    from starling.agent._result import RunResult
+    from starling.agent._stream import AgentEvent
+    from starling.budget import Budget
+    from starling.event import Event
+    from starling.eventlog import EventLog
+    from starling.instrumentation import Metrics
+    from starling.provider import Provider
+    from starling.tool import Tool
+
+__all__ = ["Agent"]
+
+
+class Agent:
+    """An LLM agent whose every run is an append-only event log. Source: seed, "Build your first agent".
+
+    Two agents that are wired alike are interchangeable: all state of a run lives in the log.
+
+    Args:
+        provider: who answers, such as `starling.provider.openai.OpenAI`.
+        config: model, prompt and limits.
+        log: where runs are written, such as `starling.SQLiteLog` or `starling.MemoryLog`.
+        tools: what the model may call; their names must be unique.
+        budget: limits on tokens, money and time.
+        namespace: put before run ids, with a slash; must not contain one.
+        metrics: told what happens, see `starling.instrumentation.Metrics`.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        config: Config,
+        log: EventLog,
+        tools: Iterable[Tool] = (),
+        budget: Budget | None = None,
+        namespace: str = "",
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.provider = provider
+        self.config = config
+        self.log = log
+        self.tools = tuple(tools)
+        self.budget = budget
+        self.namespace = namespace
+        self.metrics = metrics
+
+    async def run(self, goal: str) -> RunResult:
+        """Run to the end and return what came of it.
+
+        Raises:
+            AgentConfigError: the agent is wired wrongly; nothing was run.
+            RunFailedError: the run ended in RunFailed; a subclass says why, ``.result`` holds what happened until then.
+            LogWriteError: the log did not take an event; the run can be resumed.
+            asyncio.CancelledError: after RunCancelled was written.
+            NondeterminismError: only while a recording is replayed.
+        """
+        return await run_goal(self._wiring(), goal, "")
+
+    async def run_with_id(self, run_id: str, goal: str) -> RunResult:
+        """`run` under an id of the caller's, which no run in the log may have.
+
+        Raises:
+            RunInUseError: the log holds a run of that id.
+        """
+        if not run_id:
+            raise AgentConfigError("starling: run_with_id: run_id is empty", field="run_id")
+        return await run_goal(self._wiring(), goal, run_id)
+
+    def run_sync(self, goal: str) -> RunResult:
+        """`run`, blocking. Works with and without a running event loop in this thread.
+
+        Inside a running loop that loop waits too: a tool that needs it (a server on the caller's own loop) would wait
+        for itself.
+        """
+        return run_blocking(lambda: self.run(goal))
+
+    def run_with_id_sync(self, run_id: str, goal: str) -> RunResult:
+        """`run_with_id`, blocking; see `run_sync`."""
+        return run_blocking(lambda: self.run_with_id(run_id, goal))
+
+    async def stream(self, goal: str) -> AsyncGenerator[Event, None]:
+        """Run and yield every event once it is in the log, up to and including the terminal one.
+
+        Closing the generator early cancels the run. Errors of the run are raised after its last event.
+        """
+        async with aclosing(self._observed(goal)) as items:
+            async for item in items:
+                if isinstance(item, Done):
+                    if item.error is not None:
+                        raise item.error
+                else:
+                    yield item
+
+    async def run_stream(self, goal: str) -> AsyncGenerator[AgentEvent, None]:
+        """Run and yield typed news: `TextDelta`, `ToolCallStarted`, `ToolCallEnded`, and one final `Done`.
+
+        Errors of the run are not raised but carried by `Done`; closing the generator early cancels the run.
+        """
+        async with aclosing(self._observed(goal)) as items:
+            async for item in items:
+                news = item if isinstance(item, Done) else news_of(item)
+                if news is not None:
+                    yield news
+
+    async def _observed(self, goal: str) -> AsyncGenerator[Event | Done, None]:
+        """Events as they are committed, then one `Done`."""
+        queue: asyncio.Queue[Event | Done] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        seen: list[Event] = []
+
+        def observe(events: Sequence[Event]) -> None:
+            # A sync tool commits from its own thread; its events must reach the queue before what follows them.
+            loop.call_soon_threadsafe(lambda: [queue.put_nowait(event) for event in events])
+            seen.extend(events)
+
+        task = asyncio.create_task(run_goal(self._wiring(), goal, "", observe))
+        task.add_done_callback(lambda ended: loop.call_soon(queue.put_nowait, _done(ended, seen)))
+        try:
+            while True:
+                item = await queue.get()
+                yield item
+                if isinstance(item, Done):
+                    return
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    async def _replay(
+        self, recording: Recording, observe: Callable[[Sequence[Event]], None] | None = None
+    ) -> Finished:
+        """Go through a recorded run, its recorded goal included. For `starling.replay`."""
+        wiring = self._wiring()
+        wiring.check()
+        started = run_started(wiring, recording.started.goal)
+        return await replay_recorded(wiring, started, recording, observe)
+
+    def _wiring(self) -> Wiring:
+        return Wiring(
+            provider=self.provider,
+            config=self.config,
+            log=self.log,
+            tools=self.tools,
+            budget=self.budget,
+            namespace=self.namespace,
+            metrics=self.metrics or NoMetrics(),
+        )
+
+
+def _done(task: asyncio.Task[RunResult], seen: Sequence[Event]) -> Done:
+    error: BaseException | None = asyncio.CancelledError() if task.cancelled() else task.exception()
+    result: Any = task.result() if error is None else getattr(error, "result", None)
+    return Done(
+        run_id=seen[0].run_id if seen else "",
+        terminal_kind=result.terminal_kind if result else None,
+        final_text=result.final_text if result else "",
+        result=result,
+        error=error,
+    )

@@ -1,0 +1,426 @@
+"""One run from its first event to its terminal one: wiring in, result or error out.
+
+`execute_live` writes a new run, `replay_recorded` goes through a recorded one. Which of them a call of `Agent.run`
+becomes is the ambient session's decision, if there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starling import ambient
+from starling._cbor import Raw, encode
+from starling._ulid import new as new_ulid
+from starling._version import RECORDED_AS
+from starling.agent._config import check_wiring
+from starling.agent._loop import NOT_FOR_THE_LOG, Conversation, Ending, completed, conclude, converse
+from starling.agent._result import result_of
+from starling.agent._transcript import prompt_changes, user_message
+from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError, RunInUseError
+from starling.event import (
+    BudgetLimits,
+    Chain,
+    Kind,
+    RunCompleted,
+    RunStarted,
+    ToolDescription,
+    ToolSchema,
+    params_hash,
+    registry_hash,
+    schema_hash,
+    text_hash,
+)
+from starling.eventlog import preflight
+from starling.instrumentation import NoMetrics
+from starling.provider import ToolDefinition
+from starling.step._dialect import OURS, dialect_of
+from starling.step._divergence import Divergence, changes_between
+from starling.step._frame import Frame, current, enclosing
+from starling.step._journal import LiveJournal
+from starling.step._meter import Meter
+from starling.step._replay import Interruption, ReplayJournal
+from starling.step._run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starling.agent._config import Config
+    from starling.agent._result import RunResult
+    from starling.ambient import ReplayOptions, RunRecorder
+    from starling.budget import Budget
+    from starling.event import Event, Payload
+    from starling.eventlog import EventLog
+    from starling.instrumentation import Metrics
+    from starling.provider import Provider
+    from starling.tool import Tool
+
+__all__ = ["Finished", "Recording", "Wiring", "replay_recorded", "run_goal", "run_started"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What an agent consists of, checked."""
+
+    provider: Provider
+    config: Config
+    log: EventLog
+    tools: tuple[Tool, ...] = ()
+    budget: Budget | None = None
+    namespace: str = ""
+    metrics: Metrics = field(default_factory=NoMetrics)
+
+    def check(self) -> None:
+        """Refuse a wiring that cannot run."""
+        check_wiring(self.provider, self.config, self.log, self.tools, self.namespace)
+
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        """The tools as the model is told of them, in the agent's order."""
+        return tuple(
+            ToolDefinition(name=tool.name, description=tool.description, schema=tool.schema) for tool in self.tools
+        )
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where the run's start and end are logged."""
+        return self.config.logger or logging.getLogger("starling")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that has its terminal event: what it came to, and what its caller gets if it did not complete."""
+
+    result: RunResult
+    error: BaseException | None = None
+    cause: BaseException | None = None
+
+    def unwrap(self) -> RunResult:
+        """Return the result of a completed run, raise the error of any other."""
+        if self.error is not None:
+            raise self.error from self.cause
+        return self.result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A recorded run, read once: events, their payloads, and how to compare."""
+
+    events: tuple[Event, ...]
+    payloads: tuple[Payload, ...]
+    options: ReplayOptions
+
+    @classmethod
+    def of(cls, events: Sequence[Event], options: ReplayOptions) -> Recording:
+        """Decode a recorded run.
+
+        Raises:
+            LogCorruptError: it does not begin with RunStarted, or a payload cannot be read.
+        """
+        payloads = tuple(event.decode() for event in events)
+        if not payloads or not isinstance(payloads[0], RunStarted):
+            run_id = events[0].run_id if events else ""
+            raise LogCorruptError(f"run {run_id!r} does not begin with RunStarted", run_id=run_id, seq=1)
+        return cls(events=tuple(events), payloads=payloads, options=options)
+
+    @property
+    def started(self) -> RunStarted:
+        """The first event."""
+        started = self.payloads[0]
+        assert isinstance(started, RunStarted)  # noqa: S101 - checked in `of`
+        return started
+
+
+def run_started(wiring: Wiring, goal: str) -> RunStarted:
+    """The first event of a run with this wiring."""
+    info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
+    params = None if config.params is None else Raw(encode(config.params, max_depth=31))
+    schemas = tuple(
+        ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
+        for tool in sorted(definitions, key=lambda tool: tool.name.encode())
+    )
+    return RunStarted(
+        goal=goal,
+        provider_id=info.id,
+        model_id=config.model,
+        api_version=info.api_version,
+        params_hash=params_hash(params),
+        params=params,
+        system_prompt_hash=text_hash(config.system_prompt),
+        system_prompt=config.system_prompt,
+        tool_registry_hash=registry_hash(schemas),
+        tool_schemas=schemas,
+        budget=_limits(wiring.budget),
+        starling_version=RECORDED_AS,
+        app_version=config.app_version,
+        tools=tuple(
+            ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
+        ),
+    )
+
+
+def _limits(budget: Budget | None) -> BudgetLimits | None:
+    if budget is None:
+        return None
+    return BudgetLimits(
+        max_input_tokens=budget.max_input_tokens,
+        max_output_tokens=budget.max_output_tokens,
+        max_usd=budget.max_usd,
+        max_wall_clock_ms=budget.wall_clock_ms,
+    )
+
+
+# --- live or replayed, as the session decides
+
+
+async def run_goal(
+    wiring: Wiring, goal: str, run_id: str, observe: Callable[[Sequence[Event]], None] | None = None
+) -> RunResult:
+    """Run a goal; ``run_id`` is minted when empty. ``observe`` is given each batch once it is in the log."""
+    wiring.check()
+    if not wiring.config.skip_schema_check:
+        await preflight(wiring.log)
+    started = run_started(wiring, goal)
+    session = ambient.active()
+    if session is None:
+        return (await _execute_live(wiring, started, run_id, None, observe)).unwrap()
+    place: Any = session.begin(_intent(started))
+    try:
+        if not session.replaying:
+            return (await _execute_live(wiring, started, run_id, place, observe)).unwrap()
+        try:
+            recording = Recording.of(place.events, place.options)
+            finished = await replay_recorded(wiring, started, recording, observe, place.skipped)
+        except NondeterminismError as error:
+            place.diverged(error)
+            raise
+        return finished.unwrap()
+    finally:
+        place.ended()
+
+
+def _intent(started: RunStarted) -> ambient.RunIntent:
+    frame, effect = enclosing()
+    return ambient.RunIntent(
+        started=started,
+        parent_run_id=frame.run.run_id if frame else "",
+        parent_call_id=frame.call_id if frame else "",
+        parent_effect=effect,
+    )
+
+
+async def _execute_live(
+    wiring: Wiring,
+    started: RunStarted,
+    run_id: str,
+    recorder: RunRecorder | None,
+    observe: Callable[[Sequence[Event]], None] | None,
+) -> Finished:
+    run_id = run_id or (f"{wiring.namespace}/{new_ulid()}" if wiring.namespace else new_ulid())
+
+    def committed(events: Sequence[Event]) -> None:
+        if recorder is not None:
+            recorder.committed(events)
+        if observe is not None:
+            observe(events)
+
+    journal = LiveJournal(
+        Chain(run_id), wiring.log, clock=time.time_ns, committed=committed, emit_timeout_s=wiring.config.emit_timeout
+    )
+    run = _run(wiring, run_id, journal)
+    run.dialect = OURS
+    return await _execute(wiring, run, started)
+
+
+# --- replayed
+
+
+async def replay_recorded(
+    wiring: Wiring,
+    started: RunStarted,
+    recording: Recording,
+    observe: Callable[[Sequence[Event]], None] | None = None,
+    skipped: Callable[[str], None] = lambda _: None,
+) -> Finished:
+    """Go through a recorded run with today's code.
+
+    Args:
+        started: what this agent would write first; its goal is the one under test.
+        skipped: told of each tool call that is not run (again).
+
+    Raises:
+        NondeterminismError: today's code does something else than the recording.
+        ProviderModelMismatchError: the agent is wired to another provider, API version or model.
+    """
+    started = _identity_checked(started, recording)
+    deliver = await _delivery(wiring.log, recording.events[0].run_id, observe)
+    dialect = dialect_of(recording.started)
+    journal = ReplayJournal(
+        recording.events,
+        recording.payloads,
+        recording.options,
+        dialect,
+        deliver=deliver,
+        skipped=skipped,
+        explain=lambda index, request: prompt_changes(recording.payloads[:index], request, dialect),
+    )
+    run = _run(wiring, recording.events[0].run_id, journal)
+    run.dialect = dialect
+    try:
+        finished = await _execute(wiring, run, started)
+    except NondeterminismError as error:
+        raise journal.collected() or error from None
+    collected = journal.collected()
+    if collected is not None:
+        raise collected
+    return finished
+
+
+def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
+    """Insist on the recorded provider, API version and model, unless forced."""
+    recorded = recording.started
+    names = ("provider_id", "api_version", "model_id")
+    if recording.options.force_provider:
+        from dataclasses import replace
+
+        return replace(started, provider_id=recorded.provider_id, api_version=recorded.api_version)
+    changes = tuple(
+        change for change in changes_between(recorded, started) if change.path in names
+    )
+    if not changes:
+        return started
+    divergence = Divergence(
+        run_id=recording.events[0].run_id,
+        seq=1,
+        kind=Kind.RunStarted,
+        expected_kind=Kind.RunStarted,
+        cls="payload",
+        reason=(
+            f"the recording was made with {_identity(recorded)}, the agent is wired to {_identity(started)}; "
+            "nothing was run. Record again, or pass force_provider=True if the difference is meant"
+        ),
+        recorded=recorded,
+        produced=started,
+        changes=changes,
+        length=len(recording.events),
+    )
+    raise ProviderModelMismatchError(
+        f"{divergence}\n{divergence.reason}", run_id=divergence.run_id, divergences=(divergence,)
+    )
+
+
+def _identity(started: RunStarted) -> str:
+    return "/".join((started.provider_id, started.api_version, started.model_id))
+
+
+async def _delivery(
+    log: EventLog, run_id: str, observe: Callable[[Sequence[Event]], None] | None
+) -> Callable[[Sequence[Event]], Any]:
+    """Where reproduced events go: the agent's own log, unless it holds the run already."""
+    stored = bool(await log.read(run_id))
+
+    async def deliver(events: Sequence[Event]) -> None:
+        if not stored:
+            await log.append(run_id, events)
+        if observe is not None:
+            observe(events)
+
+    return deliver
+
+
+# --- common
+
+
+def _run(wiring: Wiring, run_id: str, journal: LiveJournal | ReplayJournal) -> Run:
+    return Run(
+        run_id=run_id,
+        journal=journal,
+        provider=wiring.provider,
+        tools={tool.name: tool for tool in wiring.tools},
+        meter=Meter(budget=wiring.budget, model=wiring.config.model),
+        dialect=OURS,
+        require_raw_response_hash=wiring.config.require_raw_response_hash,
+        max_parallel_tools=wiring.config.max_parallel_tools,
+        random=lambda: secrets.randbits(64),
+        metrics=wiring.metrics,
+        logger=wiring.logger,
+    )
+
+
+async def _execute(wiring: Wiring, run: Run, started: RunStarted) -> Finished:
+    conversation = Conversation(
+        config=wiring.config, tools=wiring.definitions, messages=[user_message(started.goal)]
+    )
+    with _inside(run):
+        run.metrics.run_started()
+        run.logger.info("run started", extra={"run_id": run.run_id, "model": started.model_id})
+        ending = await _until_it_ends(wiring, run, started, conversation)
+        return await _finish(run, ending)
+
+
+@contextmanager
+def _inside(run: Run) -> Iterator[None]:
+    token = current.set(Frame(run))
+    try:
+        yield
+    finally:
+        current.reset(token)
+
+
+async def _until_it_ends(wiring: Wiring, run: Run, started: RunStarted, conversation: Conversation) -> Ending:
+    seconds = wiring.budget.wall_clock_s if wiring.budget and not run.journal.replaying else 0.0
+    deadline = asyncio.timeout(seconds or None)
+    run.out_of_time = deadline.expired
+    try:
+        run.emit(started)
+        await run.journal.commit()
+        async with deadline:
+            return completed(run, await converse(run, conversation))
+    except NOT_FOR_THE_LOG:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it is recorded, and raised again by `_finish`
+        return conclude(run, error, wiring.budget.wall_clock_ms if wiring.budget else 0)
+
+
+async def _finish(run: Run, ending: Ending) -> Finished:
+    """Write the terminal event and sum up what the run came to."""
+    try:
+        if ending.before is not None:
+            run.emit(ending.before)
+        terminal = run.journal.emit_terminal(ending.terminal)
+    except Interruption as interruption:
+        return await _finish(run, conclude(run, interruption, 0))
+    await run.journal.commit()
+    if isinstance(run.journal, ReplayJournal):
+        run.journal.finish()
+    result = result_of(
+        run.run_id,
+        run.meter,
+        final_text=terminal.final_text if isinstance(terminal, RunCompleted) else "",
+        duration_ms=terminal.duration_ms,
+        terminal_kind=terminal.KIND,
+        merkle_root=terminal.merkle_root or b"",
+    )
+    _report(run, result, getattr(terminal, "error_type", ""))
+    if ending.error is not None:
+        error_type = getattr(terminal, "error_type", "")
+        ending.error.__dict__.update(result=result, run_id=run.run_id, error_type=error_type)
+    return Finished(result=result, error=ending.error, cause=ending.cause)
+
+
+_STATUS = {Kind.RunCompleted: "completed", Kind.RunFailed: "failed", Kind.RunCancelled: "cancelled"}
+
+
+def _report(run: Run, result: RunResult, error_type: str) -> None:
+    status = _STATUS[result.terminal_kind]
+    run.metrics.run_ended(status, error_type, result.duration.total_seconds())
+    run.logger.info(
+        "run %s",
+        status,
+        extra={"run_id": run.run_id, "turns": result.turn_count, "tool_calls": result.tool_call_count},
+    )

@@ -1,0 +1,209 @@
+"""The loop itself: call the model, dispatch the tools it asks for, until it answers or something ends the run.
+
+`converse` is the loop; `conclude` turns however it ended into a terminal event and an error for the caller. One code
+for live runs and replays: the journal behind `Run` is what differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from starling.agent._transcript import assistant_message, tool_message
+from starling.errors import (
+    BudgetExceededError,
+    InternalRunError,
+    LogWriteError,
+    MaxTurnsExceededError,
+    NondeterminismError,
+    ProviderCallError,
+    RunFailedError,
+    RunInUseError,
+    StarlingError,
+    ToolCallError,
+)
+from starling.event import BudgetExceeded, RunCancelled, RunCompleted, RunFailed
+from starling.provider import Request
+from starling.step import _texts
+from starling.step._llm import TurnFailed, llm_call
+from starling.step._meter import BudgetTrip
+from starling.step._replay import Interruption
+from starling.step._tools import ToolCall, dispatch, tool_call_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starling.agent._config import Config
+    from starling.event import Terminal
+    from starling.provider import Message, ToolDefinition
+    from starling.step import Turn
+    from starling.step._run import Run
+    from starling.step._tools import Outcome
+
+__all__ = ["Conversation", "Ending", "conclude", "converse"]
+
+NOT_FOR_THE_LOG = (NondeterminismError, LogWriteError, RunInUseError)
+"""Ends of a run that are no events: the recording has no place for them, or the log does not take any more."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Conversation:
+    """What has been said, and what goes along with every request."""
+
+    config: Config
+    tools: tuple[ToolDefinition, ...]
+    messages: list[Message] = field(default_factory=list)
+
+    def request(self) -> Request:
+        """The next model call."""
+        return Request(
+            model=self.config.model,
+            system_prompt=self.config.system_prompt,
+            messages=tuple(self.messages),
+            tools=self.tools or None,
+            params=self.config.params,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        terminal: the terminal event, its Merkle root still to be filled in.
+        error: what the caller gets instead of a result; None when the run completed.
+        cause: the exception behind ``error``.
+        before: an event that precedes the terminal one.
+    """
+
+    terminal: Terminal
+    error: BaseException | None = None
+    cause: BaseException | None = None
+    before: BudgetExceeded | None = None
+
+
+async def converse(run: Run, conversation: Conversation) -> str:
+    """Go on until the model answers without asking for tools; return its last text."""
+    limit = conversation.config.max_turns
+    while not limit or run.meter.turns < limit:
+        turn = await llm_call(conversation.request())
+        if not turn.tool_uses:
+            return turn.message.text
+        await use_tools(run, conversation, turn)
+    raise MaxTurnsExceededError(_texts.MAX_TURNS_EXCEEDED, error_type="max_turns")
+
+
+async def use_tools(run: Run, conversation: Conversation, turn: Turn) -> None:
+    """Dispatch what the model planned and add both to the conversation."""
+    outcomes = await dispatch(
+        [
+            ToolCall(name=use.tool, args=use.args, call_id=use.call_id, turn_id=turn.message.turn_id)
+            for use in turn.tool_uses
+        ]
+    )
+    if conversation.config.tool_errors == "fail":
+        _raise_first_failure(outcomes)
+    call_ids = [outcome.call_id for outcome in outcomes]
+    conversation.messages.append(
+        assistant_message(turn.message.text, turn.tool_uses, turn.reasoning, run.dialect, call_ids=call_ids)
+    )
+    conversation.messages.extend(tool_message(outcome.recorded, run.dialect) for outcome in outcomes)
+
+
+def _raise_first_failure(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            raise tool_call_error(outcome) from outcome.exception
+
+
+# --- how it ended
+
+
+def completed(run: Run, final_text: str) -> Ending:
+    """The model answered."""
+    meter = run.meter
+    terminal = RunCompleted(
+        final_text=final_text,
+        turn_count=meter.turns,
+        tool_call_count=meter.tool_calls,
+        total_cost_usd=meter.cost_usd,
+        total_input_tokens=meter.input_tokens,
+        total_output_tokens=meter.output_tokens,
+        duration_ms=run.elapsed_ms(),
+        merkle_root=None,
+    )
+    return Ending(terminal=terminal)
+
+
+def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:
+    """What a run that did not complete leaves in the log, and what its caller gets.
+
+    Args:
+        wall_clock_ms: the wall-clock limit, for the event that says it was reached.
+    """
+    match error:
+        case Interruption():
+            return _interrupted_in_recording(run, error)
+        case TimeoutError() if run.out_of_time():
+            return _out_of_time(run, _wall_clock_trip(run, wall_clock_ms))
+        case BudgetTrip(payload=trip):
+            text = _texts.BUDGET_EXCEEDED
+            return _failed(run, text, "budget", _budget_error(text, trip), None)
+        case ToolCallError() | MaxTurnsExceededError():
+            return _failed(run, error.message, error.error_type, error, error.__cause__)
+        case TurnFailed(error=text, error_type=error_type):
+            wanted = ProviderCallError if error_type == "provider" else InternalRunError
+            return _failed(run, text, error_type, wanted(text), error.__cause__)
+        case Exception():
+            text = str(error) or type(error).__name__
+            return _failed(run, text, "internal", InternalRunError(text), error)
+        case asyncio.CancelledError():
+            return _cancelled(run, _texts.CANCELLED_REASON, error)
+        case _:
+            return _cancelled(run, _texts.interrupted_reason(type(error).__name__), error)
+
+
+def _failed(run: Run, text: str, error_type: str, error: RunFailedError, cause: BaseException | None) -> Ending:
+    terminal = RunFailed(error=text, error_type=error_type, merkle_root=None, duration_ms=run.elapsed_ms())
+    return Ending(terminal=terminal, error=error, cause=cause)
+
+
+def _cancelled(run: Run, reason: str, error: BaseException) -> Ending:
+    terminal = RunCancelled(reason=reason, merkle_root=None, duration_ms=run.elapsed_ms())
+    return Ending(terminal=terminal, error=error)
+
+
+def _budget_error(text: str, trip: BudgetExceeded) -> BudgetExceededError:
+    return BudgetExceededError(
+        f"{text}: {trip.limit} {trip.actual:g} is over the cap of {trip.cap:g} ({trip.where})",
+        limit=trip.limit,
+        cap=trip.cap,
+        actual=trip.actual,
+        where=trip.where,
+        partial_text=trip.partial_text,
+    )
+
+
+def _wall_clock_trip(run: Run, wall_clock_ms: int) -> BudgetExceeded:
+    run.metrics.budget_exceeded("wall_clock")
+    return BudgetExceeded(
+        limit="wall_clock", cap=float(wall_clock_ms), actual=float(run.elapsed_ms()), where="mid_stream"
+    )
+
+
+def _out_of_time(run: Run, trip: BudgetExceeded) -> Ending:
+    text = _texts.DEADLINE_EXCEEDED
+    return replace(_failed(run, text, "budget", _budget_error(text, trip), None), before=trip)
+
+
+def _interrupted_in_recording(run: Run, interruption: Interruption) -> Ending:
+    """On replay: the environment ended the recorded run here, and so it ends here."""
+    recorded: Any = interruption.payload
+    if isinstance(recorded, BudgetExceeded):
+        return _out_of_time(run, recorded)
+    if isinstance(recorded, RunCancelled):
+        return Ending(terminal=recorded, error=asyncio.CancelledError(recorded.reason))
+    raise StarlingError(  # a seam: the replaying side takes over at RunResumed
+        f"run {run.run_id} was resumed by another process at seq {recorded.at_seq}", run_id=run.run_id
+    ) from interruption

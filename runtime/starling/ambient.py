@@ -1,0 +1,224 @@
+"""The seam through which a whole process is recorded or replayed, with nothing passed in.
+
+Strategy: one slot. While a session stands in it, every `Agent.run` of the process asks that session whether the run is
+recorded or replayed, and adapters ask it before they reach for the network. The pytest plugin is its main user.
+
+What belongs here: the slot, the protocols on both sides of it, and the two hooks that packages below `step` need.
+What does not: how runs are matched, stored or compared (`starling.replay`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+
+from starling.errors import LiveCallError, StarlingError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from starling.errors import NondeterminismError
+    from starling.event import Event, RunStarted
+
+__all__ = [
+    "REPLAY_VARIABLE",
+    "ReplayOptions",
+    "RunIntent",
+    "RunPlayer",
+    "RunRecorder",
+    "Session",
+    "ToolPolicy",
+    "activate",
+    "active",
+    "may_build_without_key",
+    "override",
+    "refuse_live_call",
+    "side_effect",
+    "use_side_effects_of",
+]
+
+T = TypeVar("T")
+
+ToolPolicy: TypeAlias = Literal["compare", "run", "stub"]
+
+REPLAY_VARIABLE = "STARLING_REPLAY"
+"""Environment variable that child processes inherit. ``ready``: adapters may be built without a key.
+``active``: besides, reaching a provider raises `LiveCallError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """How strictly a replay compares.
+
+    Attributes:
+        tools: one policy for all tools, or a mapping from tool name to policy (others: ``compare``).
+        ignore: payload paths that are not compared, such as ``RunStarted.app_version``.
+        compare_cost: prices count as part of the code, so that a changed price is a divergence.
+        force_provider: do not insist on the recorded provider, API version and model.
+        collect: go on after a divergence as far as possible.
+    """
+
+    tools: ToolPolicy | Mapping[str, ToolPolicy] = "compare"
+    ignore: frozenset[str] = frozenset()
+    compare_cost: bool = False
+    force_provider: bool = False
+    collect: bool = False
+
+    def policy(self, tool: str) -> ToolPolicy:
+        """The policy for one tool."""
+        if isinstance(self.tools, Mapping):
+            return self.tools.get(tool, "compare")
+        return self.tools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIntent:
+    """A run that is about to start: what it would write first, and what it was started inside of.
+
+    Attributes:
+        parent_run_id, parent_call_id: the run and the tool call whose code starts it; empty at the top.
+        parent_effect: the side effect whose callable starts it. A replay does not run that callable, nor this run.
+    """
+
+    started: RunStarted
+    parent_run_id: str = ""
+    parent_call_id: str = ""
+    parent_effect: str = ""
+
+
+class RunRecorder(Protocol):
+    """Receives a copy of a live run."""
+
+    def committed(self, events: Sequence[Event]) -> None:
+        """These events are in the agent's own log now."""
+        ...
+
+    def ended(self) -> None:
+        """The run is over, however it went."""
+        ...
+
+
+class RunPlayer(Protocol):
+    """Gives a recorded run to be replayed, and takes what came of it."""
+
+    @property
+    def run_id(self) -> str:
+        """The recorded run's id, which the replayed run takes over."""
+        ...
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The recorded run, validated."""
+        ...
+
+    @property
+    def options(self) -> ReplayOptions:
+        """How to compare."""
+        ...
+
+    def diverged(self, error: NondeterminismError) -> None:
+        """The run diverged; kept even if the code under test swallows ``error``."""
+        ...
+
+    def skipped(self, call_id: str) -> None:
+        """A tool call is not run (again): runs that it started in the recording are not asked for."""
+        ...
+
+    def ended(self) -> None:
+        """The run is over, however it went."""
+        ...
+
+
+class Session(Protocol):
+    """Decides what becomes of the runs that start while it is active."""
+
+    @property
+    def replaying(self) -> bool:
+        """True if no provider may be reached."""
+        ...
+
+    def begin(self, intent: RunIntent) -> RunRecorder | RunPlayer:
+        """A run starts. Raises a `StarlingError` when it has no place in this session."""
+        ...
+
+    def refused(self, error: LiveCallError) -> None:
+        """A provider was reached while replaying; ``error`` is about to be raised there."""
+        ...
+
+
+_slot: Session | None = None
+_override: ContextVar[Session | None] = ContextVar("starling_session", default=None)
+
+
+def active() -> Session | None:
+    """The session of this context, else of this process, else None."""
+    return _override.get() or _slot
+
+
+@contextmanager
+def activate(session: Session) -> Iterator[None]:
+    """Put a session into the process's slot. One at a time; all threads and tasks see it."""
+    global _slot  # noqa: PLW0603 - the slot is what this module is
+    if _slot is not None:
+        raise StarlingError("a recording or replaying session is active already; one process holds one at a time")
+    _slot = session
+    try:
+        yield
+    finally:
+        _slot = None
+
+
+@contextmanager
+def override(session: Session) -> Iterator[None]:
+    """Make a session the one of this context and of what it starts, whatever the process's slot holds."""
+    token = _override.set(session)
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def may_build_without_key() -> bool:
+    """Whether an adapter may be constructed without credentials, because nothing will be sent."""
+    session = active()
+    return bool(os.environ.get(REPLAY_VARIABLE)) or (session is not None and session.replaying)
+
+
+def refuse_live_call(what: str) -> None:
+    """Raise `LiveCallError` if a recording is being replayed. Adapters call this before they send anything.
+
+    Args:
+        what: the call, for the message: provider and model.
+    """
+    session = active()
+    replaying_here = session is not None and session.replaying
+    if not replaying_here and os.environ.get(REPLAY_VARIABLE) != "active":
+        return
+    error = LiveCallError(
+        f"{what} was called live while a recording is replayed; nothing was sent. Only calls made by Agent.run are "
+        "served from the recording: let this call go through an agent, or stub it in the test"
+    )
+    if session is not None:
+        session.refused(error)
+    raise error
+
+
+_effects: Callable[[str, Callable[[], Any]], Awaitable[Any]] | None = None
+
+
+def use_side_effects_of(function: Callable[[str, Callable[[], Any]], Awaitable[Any]]) -> None:
+    """Let `side_effect` below record through ``function``; `starling.step` registers itself on import."""
+    global _effects  # noqa: PLW0603 - a registration, made once
+    _effects = function
+
+
+async def side_effect(name: str, function: Callable[[], Awaitable[T]]) -> T:
+    """What built-in tools use for IO: recorded inside a run, simply awaited outside of one."""
+    if _effects is None:
+        return await function()
+    result: T = await _effects(name, function)
+    return result

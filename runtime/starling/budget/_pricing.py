@@ -1,0 +1,135 @@
+"""From tokens to US dollars.
+
+Strategy: one lookup over two tables, yours before the built-in one. A name that is in neither is tried again without
+what vendors add to it: a host's prefix (``us.anthropic.``, ``openai/``) and a snapshot's suffix (``-2024-07-18``).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections import ChainMap
+
+from starling.budget._prices import BUILT_IN, Price
+from starling.errors import AgentConfigError
+
+__all__ = ["cost_usd", "is_priced", "register_pricing"]
+
+_log = logging.getLogger("starling.budget")
+
+_registered: dict[str, Price] = {}
+_prices = ChainMap(_registered, BUILT_IN)
+_warned: set[str] = set()
+
+# OpenRouter and Gemini put a path before the name; Bedrock a region and the vendor.
+_PREFIX = re.compile(
+    r"^(?:(?:models|openai|anthropic|google)/|(?:(?:us|us-gov|eu|apac|jp|au|global)\.)?(?:anthropic\.)?)"
+)
+# OpenAI dates snapshots -2024-07-18, once -0613, Anthropic -20250929 (on Vertex @20250929); Gemini numbers them -001,
+# Bedrock appends -v1:0.
+_SUFFIX = re.compile(r"(?:-\d{4}-\d{2}-\d{2}|[-@]\d{8}|-\d{3,4}|-latest)?(?:-v\d+(?::\d+)?)?$")
+
+
+def register_pricing(
+    model: str,
+    in_per_mtok: float,
+    out_per_mtok: float,
+    *,
+    cache_read_per_mtok: float | None = None,
+    cache_write_per_mtok: float | None = None,
+) -> None:
+    """Set or override the price of a model in this process.
+
+    It also prices the snapshots of that model that have no price of their own, and lets a model that is still
+    unknown be warned about again. Zero and negative rates are taken as they are.
+
+    Args:
+        model: the name, as in ``Config.model``.
+        in_per_mtok: USD per million input tokens.
+        out_per_mtok: USD per million output tokens.
+        cache_read_per_mtok: USD per million tokens read from the prompt cache; None does not charge them apart.
+        cache_write_per_mtok: the same for tokens written to it.
+
+    Raises:
+        AgentConfigError: the model has no name, or a rate is not a finite number.
+    """
+    if not model:
+        raise AgentConfigError("register_pricing needs a model name; give the one in Config.model", field="model")
+    rates = {
+        "in_per_mtok": in_per_mtok,
+        "out_per_mtok": out_per_mtok,
+        "cache_read_per_mtok": cache_read_per_mtok,
+        "cache_write_per_mtok": cache_write_per_mtok,
+    }
+    for field, rate in rates.items():
+        if rate is not None and not math.isfinite(rate):
+            raise AgentConfigError(f"register_pricing({model!r}): {field} must be finite, got {rate}", field=field)
+    _registered[model] = Price(
+        in_per_mtok=in_per_mtok,
+        out_per_mtok=out_per_mtok,
+        cache_read_per_mtok=cache_read_per_mtok,
+        cache_write_per_mtok=cache_write_per_mtok,
+    )
+    _warned.clear()
+
+
+def is_priced(model: str) -> bool:
+    """Whether `cost_usd` knows the model; ``Budget.max_usd`` has no effect on one that it does not know."""
+    return _price(model) is not None
+
+
+def cost_usd(
+    model: str,
+    *,
+    input_tokens: int,
+    output_tokens: int,
+    cache_read_tokens: int = 0,
+    cache_create_tokens: int = 0,
+) -> float:
+    """What a model call costs, in US dollars.
+
+    Tokens read from or written to a prompt cache are charged only for a model that was registered with cache rates.
+    The built-in table has none: it computes exactly what the original program wrote into its logs, which charges
+    input and output alone.
+
+    Args:
+        model: the name of the model, with or without a snapshot's date.
+        input_tokens: as the vendor counts them; so with the three others.
+        output_tokens: tokens that the model produced.
+        cache_read_tokens: tokens served from the prompt cache.
+        cache_create_tokens: tokens written to it.
+
+    Returns:
+        The cost; 0.0 for a model without a price, of which the log ``starling.budget`` warns once.
+    """
+    price = _price(model)
+    if price is None:
+        _warn_once(model)
+        return 0.0
+    # One division at the end: the order of operations decides the last bit, and replay compares the bits.
+    return (
+        input_tokens * price.in_per_mtok
+        + output_tokens * price.out_per_mtok
+        + cache_read_tokens * (price.cache_read_per_mtok or 0.0)
+        + cache_create_tokens * (price.cache_write_per_mtok or 0.0)
+    ) / 1e6
+
+
+def _price(model: str) -> Price | None:
+    return _prices.get(model) or _prices.get(_family(model))
+
+
+def _family(model: str) -> str:
+    return _SUFFIX.sub("", _PREFIX.sub("", model), count=1)
+
+
+def _warn_once(model: str) -> None:
+    if model in _warned:
+        return
+    _warned.add(model)
+    _log.warning(
+        "no price entry for model %r: its cost counts as 0 and Budget.max_usd does not limit it; "
+        "call starling.budget.register_pricing",
+        model,
+    )

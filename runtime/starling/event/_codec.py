@@ -1,0 +1,101 @@
+"""Payloads to canonical CBOR and back.
+
+Reading takes what the original takes (absent fields get their zero value, unknown ones are skipped) but no bytes that
+are not canonical. Mostly the proof is cheap: the payload, written again, gives the same bytes. Only where fields were
+absent or unknown is the whole map encoded to compare.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from starling import _cbor
+from starling.errors import LogCorruptError, UnencodableValueError
+from starling.event._kinds import Kind, kind_name
+from starling.event._schema import RECORDS, WRITERS, Field, Record, WrongTypeError
+
+if TYPE_CHECKING:
+    from starling.event._payloads import Payload
+
+__all__ = ["decode_payload", "encode_payload", "load_payload"]
+
+_WRITE_DEPTH, _MAX_BYTES = _cbor.WRITE_DEPTH, _cbor.MAX_BYTES
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Return the canonical CBOR of ``payload``.
+
+    Raises:
+        UnencodableValueError: a field holds what its wire type cannot, a free-form value is not plain data, the nesting
+            exceeds 32 levels in all, or the payload exceeds 64 MiB. ``field`` names the place.
+    """
+    try:
+        data = WRITERS[type(payload)](payload, _WRITE_DEPTH)
+    except Exception as exc:  # noqa: BLE001 - whatever the wrong value provoked: the field is found and named
+        raise _blame(RECORDS[payload.KIND], payload, exc) from None
+    if len(data) > _MAX_BYTES:
+        raise UnencodableValueError(
+            f"{payload.KIND} payload of {len(data)} bytes is larger than an event may be ({_cbor.MAX_BYTES} bytes); "
+            "store the content elsewhere and record where it is"
+        )
+    return data
+
+
+def decode_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH) -> Payload:
+    """Return the payload that ``data`` holds.
+
+    Raises:
+        LogCorruptError: no kind of that number, not canonical CBOR, nested deeper than ``max_depth``, or a field with
+            another type than its kind gives it (the message names the field).
+    """
+    return load_payload(kind, data, max_depth=max_depth)[0]
+
+
+def load_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH) -> tuple[Payload, dict[str, Any]]:
+    """Return the payload, as `decode_payload` does, and the map it was read from (absent fields are not zero there)."""
+    if kind not in RECORDS:
+        raise LogCorruptError(f"{kind_name(kind)} is no event kind that this version knows; upgrade pytest-starling")
+    kind = Kind(kind)
+    try:
+        found = _cbor.load(data)
+        payload = RECORDS[kind].read(found)
+        if not _same_again(payload, data, max_depth):
+            _cbor.check_canonical(found, data, max_depth=max_depth)
+    except WrongTypeError as exc:
+        raise LogCorruptError(f"{kind}{exc.path}: {exc.what}", field=exc.path.removeprefix(".")) from None
+    except LogCorruptError as exc:
+        raise LogCorruptError(f"{kind} payload: {exc}") from exc
+    return cast("Payload", payload), found
+
+
+def _same_again(payload: Payload, data: bytes, max_depth: int) -> bool:
+    try:
+        return WRITERS[type(payload)](payload, max_depth) == data
+    except _cbor.Misfit:
+        return False
+
+
+def _blame(record: Record, value: Any, cause: Exception) -> UnencodableValueError:
+    """Find the field that cannot be written and say so."""
+    for item in record.fields:
+        fault = _fault(item, getattr(value, item.name, None))
+        if fault:
+            path, what = fault
+            return UnencodableValueError(f"{record.cls.__name__}.{path}: {what}", field=path)
+    return UnencodableValueError(f"{record.cls.__name__}: {cause}")
+
+
+def _fault(item: Field, value: Any) -> tuple[str, str] | None:
+    """Return the place and the fault of a field's value, or None if it can be written."""
+    if item.optional and not value:
+        return None
+    try:
+        item.write(value, _WRITE_DEPTH - 1)
+    except _cbor.Misfit as misfit:
+        advice = f"use plain data, nested at most {_WRITE_DEPTH} levels deep with the payload around it"
+        return f"{item.name}{misfit.path}", f"{misfit.what} cannot be written into the log; {advice}"
+    except WrongTypeError as exc:
+        return item.name, exc.what
+    except Exception:  # noqa: BLE001 - see `encode_payload`
+        return item.name, f"{type(value).__name__} where {item.wire.name} belongs"
+    return None

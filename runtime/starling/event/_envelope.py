@@ -1,0 +1,145 @@
+"""The envelope around a payload: its place in the chain. Its bytes are what hashes are taken over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starling import _cbor
+from starling._blake3 import digest
+from starling.errors import LogCorruptError, UnencodableValueError
+from starling.event._codec import decode_payload
+from starling.event._kinds import Kind
+
+if TYPE_CHECKING:
+    from starling.event._payloads import Payload
+
+__all__ = ["Event", "decode_event", "encode_event", "event_hash"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One link of a run's chain.
+
+    Attributes:
+        run_id: the run; the same in all its events.
+        seq: place in the run, from 1.
+        prev_hash: `event_hash` of the event before; None for the first.
+        ts: Unix nanoseconds.
+        kind: what it records; a plain int where the number is no `Kind` of this version.
+        payload: canonical CBOR, kept as it was read.
+    """
+
+    run_id: str
+    seq: int
+    prev_hash: bytes | None
+    ts: int
+    kind: Kind | int
+    payload: bytes
+
+    def decode(self) -> Payload:
+        """Return the payload as a value. Raises `LogCorruptError`, naming this event, where `decode_payload` does."""
+        try:
+            return decode_payload(self.kind, self.payload)
+        except LogCorruptError as exc:
+            raise LogCorruptError(
+                f"run {self.run_id}, seq {self.seq}: {exc}", run_id=self.run_id, seq=self.seq, field=_field_of(exc)
+            ) from exc
+
+
+# Bytewise order of the encoded keys: ts, seq, kind, run_id, payload, prev_hash.
+_TS = _cbor.map_head(6) + _cbor.text_item("ts")
+_SEQ, _KIND, _RUN_ID, _PAYLOAD, _PREV_HASH = map(_cbor.text_item, ("seq", "kind", "run_id", "payload", "prev_hash"))
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "run_id": (str,),
+    "seq": (int,),
+    "prev_hash": (bytes, type(None)),
+    "ts": (int,),
+    "kind": (int,),
+}
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the canonical CBOR of the envelope, the payload inline.
+
+    Raises:
+        UnencodableValueError: larger than 64 MiB.
+    """
+    prev_hash = event.prev_hash
+    data = b"".join(
+        (
+            _TS,
+            _cbor.int_item(event.ts),
+            _SEQ,
+            _cbor.int_item(event.seq),
+            _KIND,
+            _cbor.int_item(event.kind),
+            _RUN_ID,
+            _cbor.text_item(event.run_id),
+            _PAYLOAD,
+            event.payload,
+            _PREV_HASH,
+            _cbor.NULL if prev_hash is None else _cbor.bytes_item(prev_hash),
+        )
+    )
+    if len(data) > _cbor.MAX_BYTES:
+        raise UnencodableValueError(
+            f"run {event.run_id}, seq {event.seq}: an event of {len(data)} bytes is larger than may be written "
+            f"({_cbor.MAX_BYTES} bytes)"
+        )
+    return data
+
+
+def decode_event(data: bytes) -> Event:
+    """Return the event whose envelope is ``data``; the inverse of `encode_event`.
+
+    Raises:
+        LogCorruptError: not canonical CBOR, or not the six fields of an envelope with their types.
+    """
+    found = _cbor.load(data)
+    _check_fields(found)
+    payload = _payload_bytes(found)
+    kind = found["kind"]
+    event = Event(
+        run_id=found["run_id"],
+        seq=found["seq"],
+        prev_hash=found["prev_hash"],
+        ts=found["ts"],
+        kind=Kind(kind) if kind in _KINDS else kind,
+        payload=payload,
+    )
+    if encode_event(event) != data:
+        _cbor.check_canonical(found, data, max_depth=_cbor.READ_DEPTH + 1)
+        unknown = sorted(map(repr, found.keys() - _FIELDS.keys() - {"payload"}))
+        raise LogCorruptError(f"event envelope with unknown fields: {', '.join(unknown)}")
+    return event
+
+
+_KINDS = frozenset(Kind)
+
+
+def event_hash(event: Event) -> bytes:
+    """Return the 32-byte BLAKE3 of the envelope: the next event's ``prev_hash``, and a leaf of the Merkle tree."""
+    return digest(encode_event(event))
+
+
+def _check_fields(found: Any) -> None:
+    if type(found) is not dict:
+        raise LogCorruptError(f"event envelope: {type(found).__name__} where a map belongs")
+    missing = [name for name in (*_FIELDS, "payload") if name not in found]
+    if missing:
+        raise LogCorruptError(f"event envelope without {', '.join(missing)}", field=missing[0])
+    for name, types in _FIELDS.items():
+        if type(found[name]) not in types:
+            raise LogCorruptError(f"event envelope: {name} is {type(found[name]).__name__}", field=name)
+
+
+def _payload_bytes(found: dict[str, Any]) -> bytes:
+    try:
+        return _cbor.encode(found["payload"], max_depth=_cbor.READ_DEPTH)
+    except UnencodableValueError as exc:
+        raise LogCorruptError(f"event envelope: payload: {exc}", field="payload") from exc
+
+
+def _field_of(exc: LogCorruptError) -> str:
+    return str(getattr(exc, "field", ""))

@@ -1,0 +1,117 @@
+"""The eight invariants of a finished run (seed page "Event schema", Invariants), checked end to end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starling import _cbor
+from starling.errors import LogCorruptError
+from starling.event._codec import decode_payload
+from starling.event._envelope import event_hash
+from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
+from starling.event._lifecycle import TERMINAL_KINDS, Lifecycle
+from starling.event._merkle import root
+from starling.event._payloads import RunCancelled, RunCompleted, RunFailed, RunStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starling.event._envelope import Event
+    from starling.event._payloads import Payload
+
+__all__ = ["validate"]
+
+
+def validate(events: Iterable[Event]) -> None:
+    """Check that ``events`` are one whole, untouched, finished run.
+
+    1. at least one event, seq from 1 without gaps; 2. one run id; 3. the hash chain holds; 4. exactly one terminal
+    event, the last; 5. the first is RunStarted, of a schema version that is known; 6. turns pair; 7. calls pair; 8. the
+    terminal's Merkle root is that of the events before it. Every payload must also be readable within the 32 levels
+    of nesting that the format allows. Nothing covers the terminal event itself but the hash a fixture keeps.
+
+    Raises:
+        LogCorruptError: at the first violation; ``run_id`` and ``seq`` say where. The log was changed after it was
+            written, cut short, or written wrongly: restore it from a copy or record it again.
+    """
+    run = list(events)
+    if not run:
+        raise LogCorruptError("no events: the run does not exist, or its log was emptied")
+    leaves = _check_envelopes(run)
+    _check_terminal(run)
+    _check_payloads(run, leaves)
+
+
+def _check_envelopes(run: list[Event]) -> list[bytes]:
+    """Invariants 1 to 3. Returns the hash of each event."""
+    first = run[0]
+    leaves: list[bytes] = []
+    if not first.run_id:
+        raise _corrupt(first, 0, "run_id is empty")
+    if first.seq != 1:
+        raise _corrupt(first, 0, f"seq is {first.seq}, the first must be 1")
+    if first.prev_hash:
+        raise _corrupt(first, 0, "prev_hash is set, though nothing comes before the first event")
+    for index, event in enumerate(run):
+        if event.run_id != first.run_id:
+            raise _corrupt(first, index, f"run_id is {event.run_id!r}, not that of the events before it")
+        if event.seq != index + 1:
+            raise _corrupt(event, index, f"seq gap: {event.seq} where {index + 1} belongs")
+        if index and event.prev_hash != leaves[-1]:
+            raise _corrupt(event, index, f"prev_hash is not the hash of seq {index}: one of the two was changed")
+        leaves.append(event_hash(event))
+    return leaves
+
+
+def _check_terminal(run: list[Event]) -> None:
+    """Invariant 4."""
+    last = run[-1]
+    if last.kind not in TERMINAL_KINDS:
+        what = f"the last event, {kind_name(last.kind)}, is not terminal: the run never ended"
+        raise _corrupt(last, last.seq - 1, what)
+    for event in run[:-1]:
+        if event.kind in TERMINAL_KINDS:
+            raise _corrupt(event, event.seq - 1, f"{kind_name(event.kind)} ends the run, but events follow it")
+
+
+def _check_payloads(run: list[Event], leaves: list[bytes]) -> None:
+    """Invariants 5 to 8."""
+    lifecycle = Lifecycle()
+    payload: Payload | None = None
+    for event in run:
+        try:
+            payload = _payload(event)
+            lifecycle.advance(event.kind, payload, seq=event.seq)
+        except LogCorruptError as exc:
+            raise _corrupt(event, event.seq - 1, str(exc)) from exc
+        if event.seq == 1:
+            _check_version(event, payload)
+    _check_root(run[-1], payload, root(leaves[:-1]))
+
+
+def _payload(event: Event) -> Payload | None:
+    if event.kind not in _KINDS:
+        return None
+    return decode_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
+
+
+_KINDS = frozenset(Kind)
+
+
+def _check_version(event: Event, payload: Payload | None) -> None:
+    version = payload.schema_version if isinstance(payload, RunStarted) else 0
+    if not 1 <= version <= SCHEMA_VERSION:
+        supported = f"supported are 1 to {SCHEMA_VERSION}; upgrade pytest-starling if it is newer"
+        raise _corrupt(event, 0, f"schema_version {version} is not supported ({supported})")
+
+
+def _check_root(event: Event, payload: Payload | None, expected: bytes) -> None:
+    stored = payload.merkle_root if isinstance(payload, RunCompleted | RunFailed | RunCancelled) else None
+    if stored != expected:
+        raise _corrupt(event, event.seq - 1, "merkle_root is not the root over the events before it")
+
+
+def _corrupt(event: Event, index: int, what: str) -> LogCorruptError:
+    return LogCorruptError(
+        f"run {event.run_id!r}, index {index} (seq {event.seq}): {what}", run_id=event.run_id, seq=event.seq
+    )

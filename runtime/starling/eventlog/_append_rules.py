@@ -1,0 +1,90 @@
+"""Which events may be appended to a run: pure rules, the same for every backend.
+
+They guard the chain's links (run id, seq, prev_hash), which is what makes a tail a tail. What events mean, and in which
+order kinds may come, is `starling.event.validate`'s business. Source: seed, "Persist runs".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starling.errors import InvalidAppendError
+from starling.event import event_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starling.event import Event
+
+__all__ = ["EMPTY_RUN", "Head", "continue_run", "head_of"]
+
+_INT64_MAX = 2**63 - 1
+_INT64_MIN = -(2**63)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The end of a run: the last event's seq and hash, which the next event must continue."""
+
+    seq: int
+    hash: bytes | None
+
+
+EMPTY_RUN = Head(seq=0, hash=None)
+"""The head of a run without events. The first event continues it by having seq 1 and no prev_hash."""
+
+
+def head_of(event: Event) -> Head:
+    """The head of a run whose last event this is."""
+    return Head(seq=event.seq, hash=event_hash(event))
+
+
+def continue_run(run_id: str, head: Head, events: Sequence[Event]) -> Head:
+    """The head after ``events`` were appended to a run that ends in ``head``.
+
+    Raises:
+        InvalidAppendError: they do not continue it; the text names the first one that does not, and why.
+    """
+    if not run_id:
+        raise InvalidAppendError("append needs a run id, got an empty one", run_id=run_id)
+    if not _is_storable_text(run_id):
+        raise InvalidAppendError(f"run id {run_id!r} holds a lone surrogate and has no UTF-8 form", run_id=run_id)
+    for event in events:
+        fault = _fault(run_id, head, event)
+        if fault:
+            raise InvalidAppendError(f"run {run_id}: {fault}; nothing was written", run_id=run_id, seq=event.seq)
+        head = head_of(event)
+    return head
+
+
+def _fault(run_id: str, head: Head, event: Event) -> str:
+    if event.run_id != run_id:
+        return f"the event belongs to run {event.run_id!r}" if event.run_id else "the event has an empty run id"
+    if event.seq != head.seq + 1:
+        return _seq_fault(head, event)
+    if event.prev_hash != head.hash:
+        return _prev_hash_fault(head)
+    if not _INT64_MIN <= event.ts <= _INT64_MAX:
+        return f"seq {event.seq}: ts {event.ts} does not fit 64 bits"
+    return ""
+
+
+def _seq_fault(head: Head, event: Event) -> str:
+    if head.seq == 0:
+        return f"the first event must have seq 1, got {event.seq}"
+    return f"expected seq {head.seq + 1}, got {event.seq}"
+
+
+def _prev_hash_fault(head: Head) -> str:
+    if head.seq == 0:
+        return "the first event must have no prev_hash"
+    return f"prev_hash of seq {head.seq + 1} is not the hash of seq {head.seq}"
+
+
+def _is_storable_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""What the backends that answer in line have in common.
+
+Their blocking form is the real one; the async form calls it without a thread hop, because a page of memory or one
+SQLite statement costs less than the hop (and an append cannot be cancelled half-way).
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from starling.errors import LogClosedError
+from starling.eventlog._follow import Wakeups, follow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+    from types import TracebackType
+
+    from starling.event import Event
+
+__all__ = ["InlineLog"]
+
+
+class InlineLog(ABC):
+    """An `starling.eventlog.EventLog` whose work is done in the caller's thread, under one lock.
+
+    Usable as a context manager, blocking or async; leaving the block closes the log. The async methods do what their
+    blocking twins do.
+    """
+
+    _poll_s: ClassVar[float | None] = None
+    _path: str = ""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wakeups = Wakeups()
+        self._closed = False
+
+    # -- what a backend supplies; all of it is called with the lock held and the log open
+
+    @abstractmethod
+    def _append(self, run_id: str, events: Sequence[Event]) -> None:
+        """Check and store a batch."""
+
+    @abstractmethod
+    def _read(self, run_id: str) -> list[Event]:
+        """A whole run."""
+
+    @abstractmethod
+    def _page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
+        """Part of a run."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Give back what the log holds."""
+
+    # -- the blocking form
+
+    def append_sync(self, run_id: str, events: Sequence[Event]) -> None:
+        """Add a batch to a run: `starling.eventlog.EventLog.append`."""
+        with self._open():
+            self._append(run_id, events)
+        self._wakeups.wake(run_id)
+
+    def read_sync(self, run_id: str) -> list[Event]:
+        """All events of a run: `starling.eventlog.EventLog.read`."""
+        with self._open():
+            return self._read(run_id)
+
+    def close_sync(self) -> None:
+        """Release what the log holds: `starling.eventlog.EventLog.close`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._release()
+        self._wakeups.wake_all()
+
+    # -- the async form
+
+    async def append(self, run_id: str, events: Sequence[Event]) -> None:
+        """Add a batch to a run: `starling.eventlog.EventLog.append`."""
+        self.append_sync(run_id, events)
+
+    async def read(self, run_id: str) -> list[Event]:
+        """All events of a run: `starling.eventlog.EventLog.read`."""
+        return self.read_sync(run_id)
+
+    def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
+        """History, then live events: `starling.eventlog.EventLog.stream`."""
+        with self._open():
+            return follow(self._locked_page, self._wakeups, run_id, from_seq, self._poll_s)
+
+    async def close(self) -> None:
+        """Release what the log holds: `starling.eventlog.EventLog.close`."""
+        self.close_sync()
+
+    def _locked_page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
+        with self._open():
+            return self._page(run_id, from_seq, limit)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._path)
+            yield
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close_sync()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,222 @@
+"""The log in one SQLite file: WAL, one writer, many readers, in one process or several.
+
+Strategy: one connection, one lock, statements called in line. The head (seq, hash) of each run being written is kept,
+so that an append reads nothing; that it is still the head is left to the insert itself, which finds its predecessor or
+writes nothing, and to the primary key, which lets one of two racing writers through.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from starling.errors import InvalidAppendError, LogError, ReadOnlyError
+from starling.event import TERMINAL_KINDS
+from starling.eventlog._append_rules import EMPTY_RUN, Head, continue_run, head_of
+from starling.eventlog._inline import InlineLog
+from starling.eventlog._migrations import EVENTS_TABLE, apply_pending, pending, stored_version
+from starling.eventlog._protocol import MigrationReport
+from starling.eventlog._schema import check_version, refuse_newer
+from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
+from starling.eventlog._sqlite_errors import map_error
+from starling.eventlog._sqlite_open import open_connection, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starling.event import Event
+    from starling.eventlog._sql import Row
+
+__all__ = ["SQLiteLog"]
+
+_INSERT = f"""
+INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+WHERE ?2 = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} WHERE run_id = ?1 AND seq = ?2 - 1)
+"""  # noqa: S608 - constants
+_SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
+_SELECT_RUN = f"{_SELECT} ORDER BY seq"
+_SELECT_PAGE = f"{_SELECT} AND seq >= ? ORDER BY seq LIMIT ?"
+_SELECT_TAIL = f"{_SELECT} ORDER BY seq DESC LIMIT 1"
+
+_HEADS_KEPT = 1024
+"""Runs whose head is remembered; a service's abandoned runs must not pile up."""
+
+
+class SQLiteLog(InlineLog):
+    """An event log in a SQLite file, created and migrated when it is opened.
+
+    Safe to use from several threads and event loops. Several processes may read one file; appends of several processes
+    to one file are safe but wait for each other. A commit survives a killed process; after a power cut the last
+    commits may be missing (``synchronous=NORMAL``), never half there. Source: seed, "Persist runs"; wire-format,
+    "SQLite".
+
+    Args:
+        path: the file. A new one gets mode 0600; its folder must exist.
+        read_only: open for reading alone; the file is neither created nor migrated, and `append` raises
+            `ReadOnlyError`. Works beside a living writer.
+
+    Raises:
+        LogError: there is no such file or folder, or it holds no event log.
+        LogCorruptError: the file is not a sound SQLite database.
+        ReadOnlyError: it is a golden fixture and ``read_only`` is off.
+        SchemaTooNewError: it is newer than this library and ``read_only`` is off.
+    """
+
+    _poll_s: ClassVar[float | None] = 0.1  # how late an event of another process may be seen
+
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
+        super().__init__()
+        if not os.fspath(path) or os.fspath(path) == ":memory:":
+            raise LogError(f"SQLiteLog needs a file, got {path!r}: use MemoryLog for a log without one")
+        file = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks
+        self._path = str(file)
+        self._read_only = read_only
+        self._heads: dict[str, Head] = {}
+        self._schema_is_current = False
+        self._connection = open_connection(file, read_only=read_only)
+        # A log that is dropped without close gives its file back all the same, quietly.
+        self._finalizer = weakref.finalize(self, self._connection.close)
+
+    def __repr__(self) -> str:
+        return f"SQLiteLog({self._path!r}{', read_only=True' if self._read_only else ''})"
+
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+        return Path(self._path)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether `append` is refused."""
+        return self._read_only
+
+    # -- schema
+
+    def schema_version_sync(self) -> int:
+        """The version that the file is at: `starling.eventlog.schema_version`."""
+        with self._open():
+            return self._stored_version()
+
+    def migrate_sync(self, *, dry_run: bool = False) -> MigrationReport:
+        """Apply what is pending: `starling.eventlog.migrate`."""
+        with self._open():
+            version = self._stored_version()
+            refuse_newer(version, self._path)
+            applied = pending(version)
+            if applied and not dry_run:
+                applied = self._migrate()
+        return MigrationReport(
+            from_version=version, to_version=version + len(applied), applied=applied, dry_run=dry_run
+        )
+
+    async def schema_version(self) -> int:
+        """The version that the file is at: `starling.eventlog.schema_version`."""
+        return self.schema_version_sync()
+
+    async def migrate(self, *, dry_run: bool = False) -> MigrationReport:
+        """Apply what is pending: `starling.eventlog.migrate`."""
+        return self.migrate_sync(dry_run=dry_run)
+
+    def _stored_version(self) -> int:
+        try:
+            return stored_version(self._connection, self._path)
+        except sqlite3.Error as error:
+            raise map_error(error, self._path, "reading the schema version") from error
+
+    def _migrate(self) -> tuple[int, ...]:
+        self._refuse_if_read_only("migrate")
+        try:
+            with transaction(self._connection):
+                return apply_pending(self._connection, self._path)
+        except sqlite3.Error as error:
+            raise map_error(error, self._path, "migrate", writing=True) from error
+
+    # -- writing
+
+    def _append(self, run_id: str, events: Sequence[Event]) -> None:
+        self._refuse_if_read_only("append")
+        batch = tuple(events)
+        head = self._continue(run_id, batch)
+        if not batch:
+            return
+        self._heads.pop(run_id, None)  # unknown until the commit is known to have happened
+        self._insert(run_id, [row_of_event(event) for event in batch])
+        if batch[-1].kind not in TERMINAL_KINDS:
+            self._remember(run_id, head)
+
+    def _continue(self, run_id: str, events: Sequence[Event]) -> Head:
+        known = self._heads.get(run_id)
+        if known is not None:
+            try:
+                return continue_run(run_id, known, events)
+            except InvalidAppendError:
+                pass  # perhaps the run was advanced elsewhere, and these events continue that: ask the file
+        return continue_run(run_id, self._stored_head(run_id) if run_id else EMPTY_RUN, events)
+
+    def _insert(self, run_id: str, rows: list[Row]) -> None:
+        try:
+            with transaction(self._connection):
+                written = self._connection.executemany(_INSERT, rows).rowcount
+                if written != len(rows):
+                    raise self._advanced_elsewhere(run_id, rows[0][1])
+        except sqlite3.IntegrityError as error:
+            raise self._advanced_elsewhere(run_id, rows[0][1]) from error
+        except sqlite3.Error as error:
+            raise map_error(error, self._path, "append", writing=True, run_id=run_id) from error
+
+    def _advanced_elsewhere(self, run_id: str, seq: int) -> InvalidAppendError:
+        return InvalidAppendError(
+            f"{self._path}: run {run_id} was changed by another process before seq {seq} could be written; nothing was "
+            "written. Let one process at a time write a run",
+            path=self._path,
+            run_id=run_id,
+            seq=seq,
+        )
+
+    def _remember(self, run_id: str, head: Head) -> None:
+        if len(self._heads) >= _HEADS_KEPT:
+            del self._heads[next(iter(self._heads))]  # the run that was written longest ago
+        self._heads[run_id] = head
+
+    def _refuse_if_read_only(self, action: str) -> None:
+        if self._read_only:
+            raise ReadOnlyError(f"{self!r} cannot {action}: open it without read_only", path=self._path)
+
+    # -- reading
+
+    def _read(self, run_id: str) -> list[Event]:
+        return self._select(_SELECT_RUN, run_id)
+
+    def _page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
+        return self._select(_SELECT_PAGE, run_id, from_seq, limit)
+
+    def _stored_head(self, run_id: str) -> Head:
+        tail = self._select(_SELECT_TAIL, run_id)
+        return head_of(tail[0]) if tail else EMPTY_RUN
+
+    def _select(self, statement: str, run_id: str, *arguments: int) -> list[Event]:
+        self._require_current_schema()
+        try:
+            rows = self._connection.execute(statement, (run_id, *arguments)).fetchall()
+        except UnicodeEncodeError:
+            return []  # a lone surrogate: no run was ever stored under such an id
+        except sqlite3.Error as error:
+            raise map_error(error, self._path, "read", run_id=run_id) from error
+        return [event_of_row(row, self._path) for row in rows]
+
+    def _require_current_schema(self) -> None:
+        """Refuse to read rows whose meaning, or whose whereabouts, another schema version decides."""
+        if not self._schema_is_current:
+            check_version(self._stored_version(), self._path)
+            self._schema_is_current = True
+
+    def _release(self) -> None:
+        self._finalizer.detach()
+        self._heads.clear()
+        try:
+            self._connection.close()
+        except sqlite3.Error as error:
+            raise map_error(error, self._path, "close") from error

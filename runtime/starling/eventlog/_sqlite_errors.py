@@ -1,0 +1,57 @@
+"""SQLite's exceptions as ours: the one place where ``sqlite3.Error`` is turned into the `LogError` family."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from starling.errors import LogCorruptError, LogError, LogWriteError
+
+__all__ = ["map_error"]
+
+# Primary result code -> what it means for whoever reads the message, and what to do.
+_MEANING: dict[int, tuple[str, str]] = {
+    sqlite3.SQLITE_BUSY: (
+        "the database stayed locked by another connection",
+        "Let one process at a time write the log, or wait for the other one",
+    ),
+    sqlite3.SQLITE_LOCKED: ("the database is locked", "Let one process at a time write the log"),
+    sqlite3.SQLITE_READONLY: ("the file cannot be written", "Check the file's and the folder's permissions"),
+    sqlite3.SQLITE_IOERR: ("reading or writing the file failed", "Check the disk and the file system"),
+    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; the run can be resumed then"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the file cannot be opened",
+        "Check that it exists and that the file and its folder may be read (and written, for a log in use)",
+    ),
+    sqlite3.SQLITE_PERM: ("access is denied", "Check the file's permissions"),
+    sqlite3.SQLITE_AUTH: ("access is denied", "Check the file's permissions"),
+    sqlite3.SQLITE_TOOBIG: ("the value is too large for SQLite", "Keep tool results and messages smaller"),
+}
+
+# These say that the bytes are not what a log's bytes are.
+_CORRUPT: dict[int, str] = {
+    sqlite3.SQLITE_CORRUPT: "the database is damaged or was cut short",
+    sqlite3.SQLITE_NOTADB: "this is not a SQLite database",
+    sqlite3.SQLITE_FORMAT: "this is not a SQLite database",
+    sqlite3.SQLITE_ERROR: "its tables are not those of an event log",
+    sqlite3.SQLITE_SCHEMA: "its tables changed while it was in use",
+}
+
+
+def map_error(error: sqlite3.Error, path: str, action: str, *, writing: bool = False, run_id: str = "") -> LogError:
+    """The error to raise ``from`` a driver's error.
+
+    Args:
+        error: what ``sqlite3`` raised.
+        path: the database.
+        action: what was tried, such as ``"append"``.
+        writing: a failure of the storage is then a `LogWriteError`.
+        run_id: the run concerned, if one.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    where = f"{path}: {action}" + (f" of run {run_id}" if run_id else "") + " failed"
+    if code in _CORRUPT and isinstance(error, sqlite3.DatabaseError):
+        text = f"{where}: {_CORRUPT[code]} ({error}). Restore it from a copy, or record it again"
+        return LogCorruptError(text, path=path, run_id=run_id)
+    cause, cure = _MEANING.get(code, ("SQLite refused it", "SQLite's own words are in brackets"))
+    family = LogWriteError if writing else LogError
+    return family(f"{where}: {cause} ({error}). {cure}", path=path, run_id=run_id)

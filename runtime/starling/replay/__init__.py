@@ -1,0 +1,40 @@
+"""Replaying recordings: what the environment decided is taken from the log, what the code decided is compared.
+
+_verify          one run of a log against an agent
+_sessions        the ambient sessions behind the pytest plugin: recording a process, replaying it
+_fixture_format  what a golden fixture holds, value and bytes
+_fixture_file    golden fixtures on disk: atomic, read-only, distrustful
+
+The comparison itself is `starling.step._replay`.
+"""
+
+from starling._callable_module import make_callable
+from starling.ambient import ReplayOptions, ToolPolicy
+from starling.errors import NondeterminismError, ProviderModelMismatchError
+from starling.replay._fixture_file import discard, install_fixture, read_fixture, temporary_path, write_fixture
+from starling.replay._fixture_format import Fixture, FixtureRun
+from starling.replay._sessions import RecordingSession, ReplayingSession
+from starling.replay._verify import replay, replay_sync
+from starling.step import Change, Divergence
+
+__all__ = [
+    "Change",
+    "Divergence",
+    "Fixture",
+    "FixtureRun",
+    "NondeterminismError",
+    "ProviderModelMismatchError",
+    "RecordingSession",
+    "ReplayOptions",
+    "ReplayingSession",
+    "ToolPolicy",
+    "discard",
+    "install_fixture",
+    "read_fixture",
+    "replay",
+    "replay_sync",
+    "temporary_path",
+    "write_fixture",
+]
+
+make_callable(__name__)

@@ -1,0 +1,233 @@
+"""The two ambient sessions: one keeps what every run of the process does, one plays recorded runs back.
+
+Matching (api page, "Recording and replaying"): runs that follow each other match by order; runs that overlapped when
+they were recorded match by their exact RunStarted, what is left over by order of start. A run that was started inside
+a tool or an effect belongs to it and is only looked for there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starling.ambient import ReplayOptions
+from starling.errors import LiveCallError, NondeterminismError
+from starling.event import Kind, RunStarted, encode_payload
+from starling.replay._fixture_format import FixtureRun
+from starling.step import Divergence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from starling.ambient import RunIntent
+    from starling.event import Event
+
+__all__ = ["RecordingSession", "ReplayingSession"]
+
+
+class RecordingSession:
+    """Keeps a copy of every run that is made while it is active."""
+
+    replaying = False
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ticks = itertools.count(1)
+        self._recorders: list[_Recorder] = []
+
+    def begin(self, intent: RunIntent) -> _Recorder:
+        """Make room for a run."""
+        with self._lock:
+            recorder = _Recorder(self, intent, next(self._ticks))
+            self._recorders.append(recorder)
+        return recorder
+
+    def refused(self, error: LiveCallError) -> None:
+        """Never happens while recording."""
+
+    def tick(self) -> int:
+        """The next instant on the session's own clock."""
+        with self._lock:
+            return next(self._ticks)
+
+    @property
+    def runs(self) -> tuple[FixtureRun, ...]:
+        """The runs that wrote anything, in the order in which they were made."""
+        return tuple(recorder.run for recorder in self._recorders if recorder.events)
+
+
+@dataclass(slots=True, eq=False)
+class _Recorder:
+    session: RecordingSession
+    intent: RunIntent
+    began: int
+    finished: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def committed(self, events: Sequence[Event]) -> None:
+        self.events.extend(events)
+
+    def ended(self) -> None:
+        self.finished = self.session.tick()
+
+    @property
+    def run(self) -> FixtureRun:
+        return FixtureRun(
+            run_id=self.events[0].run_id,
+            events=tuple(self.events),
+            parent_run_id=self.intent.parent_run_id,
+            parent_call_id=self.intent.parent_call_id,
+            parent_effect=self.intent.parent_effect,
+            began=self.began,
+            ended=self.finished,
+        )
+
+
+class ReplayingSession:
+    """Plays recorded runs back to whoever starts runs while it is active.
+
+    Attributes:
+        failures: every divergence and every refused live call, even if the code under test swallowed it.
+        played: the recorded runs that were asked for, in that order.
+    """
+
+    replaying = True
+
+    def __init__(self, runs: Iterable[FixtureRun], options: ReplayOptions | None = None) -> None:
+        self.options = options or ReplayOptions()
+        self.failures: list[NondeterminismError | LiveCallError] = []
+        self.played: list[FixtureRun] = []
+        self._left = list(runs)
+        self._skipped: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def begin(self, intent: RunIntent) -> _Player:
+        """Give a starting run its recorded counterpart.
+
+        Raises:
+            NondeterminismError: every recorded run of this place has been asked for already.
+        """
+        with self._lock:
+            run = self._match(intent)
+            if run is None:
+                error = self._unrecorded(intent)
+                self.failures.append(error)
+                raise error
+            self._left.remove(run)
+            self.played.append(run)
+        return _Player(self, run)
+
+    def refused(self, error: LiveCallError) -> None:
+        """Remember a refused call, so that it fails the test even if it is swallowed."""
+        self.failures.append(error)
+
+    def finish(self) -> None:
+        """Note recorded runs that nobody asked for; those of effects and skipped calls were not expected."""
+        with self._lock:
+            for run in self._left:
+                if self._was_due(run):
+                    self.failures.append(_not_asked_for(run))
+            self._left.clear()
+
+    def skip(self, run_id: str, call_id: str) -> None:
+        """A call of a replayed run was not run (again)."""
+        with self._lock:
+            self._skipped.add((run_id, call_id))
+
+    def _match(self, intent: RunIntent) -> FixtureRun | None:
+        place = (intent.parent_run_id, intent.parent_call_id)
+        candidates = [run for run in self._left if (run.parent_run_id, run.parent_call_id) == place]
+        if not candidates:
+            return None
+        first = candidates[0]
+        overlapping = [run for run in candidates if run is first or not first.ended or run.began < first.ended]
+        if len(overlapping) > 1:
+            exact = encode_payload(intent.started)
+            for run in overlapping:
+                if _without_version(run.events[0].payload, intent.started) == exact:
+                    return run
+        return first
+
+    def _was_due(self, run: FixtureRun) -> bool:
+        if not run.parent_run_id:
+            return True
+        parent_played = any(played.run_id == run.parent_run_id for played in self.played)
+        skipped = (run.parent_run_id, run.parent_call_id) in self._skipped
+        return parent_played and not skipped and not run.parent_effect
+
+    def _unrecorded(self, intent: RunIntent) -> NondeterminismError:
+        count = len(self.played)
+        where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
+        divergence = Divergence(
+            run_id=intent.parent_run_id,
+            seq=1,
+            kind=Kind.RunStarted,
+            expected_kind=None,
+            cls="exhausted",
+            reason=(
+                f"the code started a run{where} that the recording does not have ({count} recorded "
+                f"{'run was' if count == 1 else 'runs were'} asked for before it): goal {intent.started.goal[:200]!r}"
+            ),
+            produced=intent.started,
+            call_id=intent.parent_call_id,
+        )
+        return NondeterminismError(f"{divergence}\n{divergence.reason}", divergences=(divergence,))
+
+
+def _without_version(recorded: bytes, produced: RunStarted) -> bytes:
+    """A recorded RunStarted with today's library version, which is not the code's decision."""
+    from dataclasses import replace
+
+    from starling.event import decode_payload
+
+    started = decode_payload(Kind.RunStarted, recorded)
+    assert isinstance(started, RunStarted)  # noqa: S101 - by its kind
+    return encode_payload(replace(started, starling_version=produced.starling_version))
+
+
+def _not_asked_for(run: FixtureRun) -> NondeterminismError:
+    started = run.events[0].decode()
+    goal = started.goal if isinstance(started, RunStarted) else ""
+    divergence = Divergence(
+        run_id=run.run_id,
+        seq=1,
+        kind=None,
+        expected_kind=Kind.RunStarted,
+        cls="kind",
+        reason=f"a recorded run was not asked for: goal {goal[:200]!r}",
+        recorded=started,
+        length=len(run.events),
+        call_id=run.parent_call_id,
+    )
+    return NondeterminismError(
+        f"{divergence}\n{divergence.reason}", run_id=run.run_id, divergences=(divergence,)
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Player:
+    session: ReplayingSession
+    run: FixtureRun
+
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return self.run.events
+
+    @property
+    def options(self) -> ReplayOptions:
+        return self.session.options
+
+    def diverged(self, error: NondeterminismError) -> None:
+        self.session.failures.append(error)
+
+    def skipped(self, call_id: str) -> None:
+        self.session.skip(self.run.run_id, call_id)
+
+    def ended(self) -> None:
+        """Nothing to keep: what was left over is judged when the session is finished."""

@@ -1,0 +1,39 @@
+"""The determinism layer: what a run does goes through here, so that a replay can do it again.
+
+_frame       where in a run the current code executes (a context variable)
+_effects     now, random, side_effect
+_llm         one model call
+_tools       tool dispatch: batches, retries, timeouts
+_journal     what the above write to, live: chain and pending events, commits to the log
+_replay      the same on replay: comparison with the recording
+_tree        a recorded run cut by tool call
+_divergence  what is said when they differ
+_meter       running totals and budgets
+_dialect     our logs and the original program's
+_texts       every text that the loop writes into a log
+_run         what the steps of one run share
+"""
+
+from starling.step._divergence import ABSENT, Change, Divergence, changes_between
+from starling.step._effects import now, random, side_effect, side_effect_sync
+from starling.step._llm import Turn, llm_call
+from starling.step._run import DEFAULT_MAX_PARALLEL_TOOLS
+from starling.step._tools import ToolCall, call_tool, call_tools, new_call_id
+
+__all__ = [
+    "ABSENT",
+    "DEFAULT_MAX_PARALLEL_TOOLS",
+    "Change",
+    "Divergence",
+    "ToolCall",
+    "Turn",
+    "call_tool",
+    "call_tools",
+    "changes_between",
+    "llm_call",
+    "new_call_id",
+    "now",
+    "random",
+    "side_effect",
+    "side_effect_sync",
+]

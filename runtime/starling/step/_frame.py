@@ -1,0 +1,109 @@
+"""Where in a run the current code is executing: in the run itself, or inside one of its tool calls.
+
+A frame travels in a context variable, so that `step.now()` needs no argument in async tools, sync tools (their thread
+gets a copy of the context) and whatever they await.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from starling.errors import StarlingError, StepContextError
+
+if TYPE_CHECKING:
+    from starling.step._run import Run
+
+__all__ = ["Frame", "current", "current_frame", "enclosing", "enter_effect"]
+
+
+class Frame:
+    """One call that is being executed, or the run's own code (``call_id`` is then empty).
+
+    Attributes:
+        tool: the name of the tool that is called.
+        node: what the journal knows of this call; the live journal knows nothing.
+        closed: the call has its outcome; nothing may be recorded for it any more.
+        failure: the divergence or write error that ended this call; every later step raises it again.
+    """
+
+    __slots__ = ("_counts", "_lock", "call_id", "closed", "failure", "node", "parent", "run", "tool")
+
+    def __init__(
+        self, run: Run, *, call_id: str = "", tool: str = "", parent: Frame | None = None, node: Any = None
+    ) -> None:
+        self.run = run
+        self.call_id = call_id
+        self.tool = tool
+        self.parent = parent
+        self.node = node
+        self.closed = False
+        self.failure: StarlingError | None = None
+        self._counts: dict[str, int] = {}
+        self._lock = Lock()
+
+    def renew(self) -> Frame:
+        """A frame for a further attempt: requests are counted on, but code left over from this attempt is shut out."""
+        renewed = Frame(self.run, call_id=self.call_id, tool=self.tool, parent=self.parent, node=self.node)
+        renewed._counts, renewed._lock = self._counts, self._lock
+        return renewed
+
+    def request(self, name: str) -> int:
+        """Count one request of an effect of this name; the first is 1."""
+        with self._lock:
+            self._counts[name] = count = self._counts.get(name, 0) + 1
+        return count
+
+    def check(self) -> None:
+        """Refuse to go on in a call that has ended or failed."""
+        if self.failure is not None:
+            raise self.failure
+        if self.closed:
+            raise StepContextError(
+                f"call {self.call_id!r} of run {self.run.run_id} has ended (timed out, cancelled or returned); "
+                "nothing that it does afterwards can be recorded. Await what the tool starts before it returns",
+                run_id=self.run.run_id,
+            )
+
+
+class _InEffect:
+    """Marks code that runs inside a side effect: its value is recorded as a whole, steps in it are not."""
+
+    __slots__ = ("frame", "name")
+
+    def __init__(self, frame: Frame, name: str) -> None:
+        self.frame = frame
+        self.name = name
+
+
+current: ContextVar[Frame | _InEffect | None] = ContextVar("starling_frame", default=None)
+
+
+def current_frame(what: str) -> Frame | None:
+    """The frame for a step function; None inside a side effect, where nothing is recorded separately.
+
+    Raises:
+        StepContextError: no run is active in this task or thread.
+    """
+    frame = current.get()
+    if isinstance(frame, Frame):
+        frame.check()
+        return frame
+    if frame is not None:
+        return None
+    raise StepContextError(
+        f"step.{what} was called outside of a run. Call it from a tool or from code that a run executes; a thread of "
+        "your own needs a copy of the context (contextvars.copy_context().run)"
+    )
+
+
+def enter_effect(frame: Frame, name: str) -> _InEffect:
+    """The marker to put into `current` while an effect's callable runs."""
+    return _InEffect(frame, name)
+
+
+def enclosing() -> tuple[Frame | None, str]:
+    """The frame around the current code, and the effect it runs in (empty if none)."""
+    here = current.get()
+    return (here.frame, here.name) if isinstance(here, _InEffect) else (here, "")

@@ -1,0 +1,263 @@
+"""One model call: TurnStarted, the streamed answer, AssistantMessageCompleted, and the budget in between."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starling._canonical_json import dumps, loads
+from starling._cbor import Raw, encode
+from starling.errors import InvalidStreamError, MissingRawResponseHashError, ProviderError, UnencodableValueError
+from starling.event import (
+    AssistantMessageCompleted,
+    BudgetExceeded,
+    Kind,
+    PlannedToolUse,
+    ReasoningEmitted,
+    RunFailed,
+    TurnStarted,
+)
+from starling.provider import Reasoning, ToolUse, UsageChunk, estimate_input_tokens, prompt_hash
+from starling.provider._assemble import Assembler
+from starling.step._frame import current_frame
+from starling.step._meter import BudgetTrip
+from starling.step._replay import Interruption, ReplayJournal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starling.event import Payload
+    from starling.provider import Chunk, Request
+    from starling.provider._assemble import Response
+    from starling.step._run import Run
+
+__all__ = ["Turn", "TurnFailed", "llm_call", "shown_args"]
+
+MAX_ARGS_DEPTH = 29
+"""An AssistantMessageCompleted may nest 32 levels (wire format); the arguments sit three levels inside it."""
+
+
+class TurnFailed(Exception):  # noqa: N818 - control flow inside the loop, mapped before it reaches a caller
+    """A model call failed; ``error`` and ``error_type`` are what RunFailed says, ``__cause__`` is what happened."""
+
+    def __init__(self, error: str, error_type: str) -> None:
+        super().__init__(error)
+        self.error = error
+        self.error_type = error_type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A completed model call."""
+
+    message: AssistantMessageCompleted
+    reasoning: tuple[Reasoning, ...] = ()
+
+    @property
+    def tool_uses(self) -> tuple[PlannedToolUse, ...]:
+        """The calls the model planned, in its order."""
+        return tuple(self.message.tool_uses)
+
+
+async def llm_call(request: Request) -> Turn:
+    """Call the model and record the turn; on replay, compare the request and take the recorded answer.
+
+    Raises:
+        TurnFailed: the provider failed or broke the chunk contract.
+        BudgetTrip: a budget axis tripped, before or during the call.
+    """
+    frame = current_frame("llm_call")
+    if frame is None:
+        raise UnencodableValueError("step.llm_call cannot be used inside a side effect: its turn would not be recorded")
+    run = frame.run
+    estimate = estimate_input_tokens(request)
+    _trip(run, run.meter.before_call(estimate))
+    turn_id = run.journal.turn_id()
+    run.journal.asks(request)
+    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash(request), input_tokens=estimate))
+    await run.journal.commit()
+    if isinstance(run.journal, ReplayJournal):
+        return _recorded_turn(run, run.journal)
+    return await _live_turn(run, request, turn_id)
+
+
+def shown_args(args: Any) -> str:
+    """Planned arguments as the model is shown them: canonical JSON, or its own text where that was not JSON."""
+    return args.decode("utf-8", "replace") if isinstance(args, bytes) else dumps(args)
+
+
+def tool_uses_of(message: AssistantMessageCompleted) -> tuple[ToolUse, ...]:
+    """A message's planned calls as later requests show them."""
+    return tuple(
+        ToolUse(call_id=use.call_id, name=use.tool, args=shown_args(use.args)) for use in message.tool_uses
+    )
+
+
+def _trip(run: Run, exceeded: BudgetExceeded | None) -> None:
+    if exceeded is not None:
+        run.emit(exceeded)
+        run.metrics.budget_exceeded(exceeded.limit)
+        raise BudgetTrip(exceeded)
+
+
+# --- live
+
+
+async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
+    began = time.monotonic()
+    status = "error"
+    try:
+        response = await _stream(run, request, turn_id)
+        message = _message(run, turn_id, response)
+        run.emit(message)
+        status = "ok"
+    except ProviderError as error:
+        internal = isinstance(error, InvalidStreamError | MissingRawResponseHashError)
+        raise TurnFailed(str(error), "internal" if internal else "provider") from error
+    finally:
+        run.metrics.provider_called(request.model, status, time.monotonic() - began)
+    return Turn(message=decoded(message), reasoning=response.reasoning)
+
+
+async def _stream(run: Run, request: Request, turn_id: str) -> Response:
+    assembler = Assembler()
+    stream: AsyncGenerator[Chunk, None] = run.provider.stream(request)  # type: ignore[assignment]
+    async with aclosing(_closeable(stream)) as chunks:
+        async for chunk in chunks:
+            for block in assembler.feed(chunk):
+                _emit_reasoning(run, turn_id, block)
+            if isinstance(chunk, UsageChunk):
+                _trip(run, run.meter.during_call(assembler.usage, turn_id, assembler.text))
+    return assembler.finish()
+
+
+def _closeable(stream: Any) -> Any:
+    """A provider may return any async iterator; only generators have `aclose`."""
+    if hasattr(stream, "aclose"):
+        return stream
+
+    async def wrapped() -> AsyncGenerator[Chunk, None]:
+        async for chunk in stream:
+            yield chunk
+
+    return wrapped()
+
+
+def _emit_reasoning(run: Run, turn_id: str, block: Reasoning) -> None:
+    run.emit(
+        ReasoningEmitted(
+            turn_id=turn_id, content=block.content, signature=block.signature, redacted=block.redacted
+        )
+    )
+
+
+def _message(run: Run, turn_id: str, response: Response) -> AssistantMessageCompleted:
+    digest = response.raw_response_hash
+    if run.require_raw_response_hash and (digest is None or len(digest) != 32):
+        raise MissingRawResponseHashError(
+            f"{run.provider.info().id}: the answer of turn {turn_id} carries no 32-byte raw response hash, which "
+            "Config.require_raw_response_hash asks for. Use an adapter that provides one, or switch the option off"
+        )
+    usage = response.usage
+    for kind in ("input", "output", "cache_read", "cache_create"):
+        run.metrics.tokens_used(run.meter.model, kind, getattr(usage, f"{kind}_tokens"))
+    return AssistantMessageCompleted(
+        turn_id=turn_id,
+        text=response.text,
+        tool_uses=tuple(
+            PlannedToolUse(call_id=call.call_id, tool=call.name, args=_recorded_args(call.raw_args))
+            for call in response.tool_uses
+        ),
+        stop_reason=response.stop_reason,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_create_tokens=usage.cache_create_tokens,
+        cost_usd=run.meter.cost_of(usage),
+        raw_response_hash=digest,
+        provider_request_id=response.request_id,
+    )
+
+
+def _recorded_args(text: str) -> Any:
+    """Arguments as they are recorded: their value, or the text as bytes where it is not acceptable JSON.
+
+    Nothing the model said is lost, and the call then fails as a tool call, which the model can be told. No arguments
+    at all (several vendors send that for tools without parameters) are an empty object.
+    """
+    if not text.strip():
+        return {}
+    try:
+        return Raw(encode(loads(text, max_depth=MAX_ARGS_DEPTH), max_depth=MAX_ARGS_DEPTH))
+    except UnencodableValueError:
+        return text.encode("utf-8", "replace")
+
+
+def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
+    """The message with plain values, as a replay reads it."""
+    from dataclasses import replace
+
+    from starling._cbor import decode
+
+    return replace(
+        message,
+        tool_uses=tuple(
+            replace(use, args=decode(use.args.data)) if isinstance(use.args, Raw) else use for use in message.tool_uses
+        ),
+    )
+
+
+# --- recorded
+
+
+def _recorded_turn(run: Run, journal: ReplayJournal) -> Turn:
+    """Take the answer from the recording, or fail as the recorded call failed."""
+    reasoning: list[Reasoning] = []
+    while True:
+        recorded = journal.next_recorded
+        match recorded:
+            case ReasoningEmitted():
+                journal.take()
+                reasoning.append(
+                    Reasoning(
+                        content=recorded.content, signature=recorded.signature or b"", redacted=recorded.redacted
+                    )
+                )
+            case AssistantMessageCompleted():
+                return Turn(message=_priced(run, journal, recorded), reasoning=tuple(reasoning))
+            case BudgetExceeded(where="mid_stream") if recorded.limit != "wall_clock":
+                run.meter.observe(journal.take())
+                raise BudgetTrip(recorded)
+            case RunFailed(error=error, error_type=error_type):
+                raise TurnFailed(error, error_type)
+            case _:
+                raise _cut_short(journal, recorded)
+
+
+def _priced(run: Run, journal: ReplayJournal, recorded: AssistantMessageCompleted) -> AssistantMessageCompleted:
+    """The recorded message; with ``compare_cost``, today's price of its usage is compared too."""
+    from dataclasses import replace
+
+    from starling.provider import Usage
+
+    produced = recorded
+    if journal.options.compare_cost:
+        usage = Usage(
+            input_tokens=recorded.input_tokens,
+            output_tokens=recorded.output_tokens,
+            cache_read_tokens=recorded.cache_read_tokens,
+            cache_create_tokens=recorded.cache_create_tokens,
+        )
+        produced = replace(recorded, cost_usd=run.meter.cost_of(usage))
+    taken = run.emit(produced)
+    assert isinstance(taken, AssistantMessageCompleted)  # noqa: S101 - the journal returns what stands there
+    return taken
+
+
+def _cut_short(journal: ReplayJournal, recorded: Payload | None) -> BaseException:
+    """The recorded turn has no end: the environment stopped it, or the recording is not whole."""
+    if recorded is not None and recorded.KIND in (Kind.RunCancelled, Kind.RunResumed, Kind.BudgetExceeded):
+        return Interruption(recorded)
+    return journal.missing_answer()

@@ -1,0 +1,478 @@
+"""What a run's code writes to while a recording is replayed.
+
+Strategy: what the environment decided is taken from the recording, what the code decided is compared with it. The
+run's own events are compared in order. The events of a tool call are compared with that call's own recorded events
+(see `_tree`), so the order in which parallel calls finish today does not matter: it is taken from the recording.
+
+Nothing is hashed here: an event that compares equal *is* the recorded one. A difference raises
+`NondeterminismError` where it happened and stays latched in the frame, so that code which swallows it gets no further.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from starling.errors import NondeterminismError
+from starling.event import (
+    AssistantMessageCompleted,
+    BudgetExceeded,
+    Kind,
+    RunStarted,
+    SideEffectRecorded,
+    ToolCallFailed,
+    ToolCallScheduled,
+    TurnStarted,
+    encode_payload,
+)
+from starling.step._divergence import Divergence, changes_between
+from starling.step._tree import Node, build_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from starling.ambient import ReplayOptions
+    from starling.event import Event, Payload, Terminal, ToolCallCompleted
+    from starling.provider import Request
+    from starling.step._dialect import Dialect
+    from starling.step._divergence import Change, DivergenceClass
+    from starling.step._frame import Frame
+
+__all__ = ["Interruption", "ReplayJournal"]
+
+_ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
+    Kind.RunStarted: ("starling_version",),
+    Kind.ToolCallCompleted: ("duration_ms",),
+    Kind.ToolCallFailed: ("duration_ms",),
+    Kind.SideEffectRecorded: ("value", "error", "ordinal"),
+    Kind.RunCompleted: ("duration_ms", "merkle_root"),
+    Kind.RunFailed: ("duration_ms", "merkle_root"),
+}
+"""Fields that the environment decides: carried over from the recording before anything is compared."""
+
+_COSTS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.AssistantMessageCompleted: ("cost_usd",),
+    Kind.RunCompleted: ("total_cost_usd",),
+}
+"""Fields that follow from the price table: carried over too, unless prices are to be compared."""
+
+
+class Interruption(BaseException):
+    """The recording shows that the environment ended or cut the run here: cancelled, out of time, or crashed.
+
+    Not an `Exception`: tools and user code must not catch it by accident. ``payload`` is the recorded event.
+    """
+
+    def __init__(self, payload: Payload) -> None:
+        super().__init__(payload)
+        self.payload = payload
+
+
+class ReplayJournal:
+    """Compares a run with its recording.
+
+    Args:
+        events: the recorded run, validated. payloads: the same, decoded.
+        options: how strictly to compare.
+        dialect: who wrote the recording.
+        deliver: takes the reproduced events, in order and without gaps (the agent's own log receives them).
+        skipped: told of each call that is not run (again).
+        explain: what differs between the request recorded at an index and today's.
+    """
+
+    replaying = True
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        payloads: Sequence[Payload],
+        options: ReplayOptions,
+        dialect: Dialect,
+        *,
+        deliver: Callable[[Sequence[Event]], Awaitable[None]],
+        skipped: Callable[[str], None],
+        explain: Callable[[int, Request], tuple[Change, ...]],
+    ) -> None:
+        self.options = options
+        self.dialect = dialect
+        self.divergences: list[Divergence] = []
+        self._events = events
+        self._payloads = payloads
+        self.request: Request | None = None
+        self._deliver = deliver
+        self._skipped = skipped
+        self._explain = explain
+        self._root = build_tree(payloads, owned_effects=dialect.owned_effects)
+        self._done = bytearray(len(events))
+        self._delivered = 0
+        self._ignored = _ignored_fields(options.ignore)
+        self._lock = threading.RLock()
+        self._failure: NondeterminismError | None = None
+
+    # --- the run's own events
+
+    def asks(self, request: Request) -> None:
+        """The request that the next turn is about, for explanations."""
+        self.request = request
+
+    @property
+    def next_recorded(self) -> Payload | None:
+        """The run's own event that comes next in the recording; None past its end."""
+        index = self._next_own(self._root)
+        return None if index is None else self._payloads[index]
+
+    def emit(self, payload: Payload) -> Payload:
+        """Compare an event of the run itself."""
+        with self._lock:
+            return self._reproduce(self._root, self._next_of_run(payload), payload)
+
+    def emit_terminal(self, payload: Terminal) -> Terminal:
+        """Compare the last event."""
+        recorded: Any = self.emit(payload)
+        return recorded  # type: ignore[no-any-return]
+
+    def take(self) -> Payload:
+        """Take the run's own next event as recorded: its content is the environment's."""
+        with self._lock:
+            index = self._next_own(self._root)
+            assert index is not None, "callers look at next_recorded first"  # noqa: S101
+            self._consume(index)
+            return self._payloads[index]
+
+    def _next_of_run(self, payload: Payload) -> int | None:
+        self._raise_failure()
+        index = self._next_own(self._root)
+        if index is not None and _interrupts(self._payloads[index], payload):
+            raise Interruption(self._payloads[index])
+        return index
+
+    # --- calls
+
+    def schedule(self, parent: Frame, payload: ToolCallScheduled) -> Node:
+        """Compare a call's first attempt with the next call that its parent dispatched in the recording."""
+        node = self._owner(parent)
+        with self._lock:
+            parent.check()
+            index = self._next_child(node) if parent.call_id else self._next_of_run(payload)
+            self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id or node is not self._root)
+            assert index is not None, "an index that is None diverges"  # noqa: S101
+            return node.children[index]
+
+    def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
+        """Compare a further attempt."""
+        with self._lock:
+            frame.check()
+            self._reproduce(frame.node, self._next_own(frame.node), payload, frame=frame)
+
+    def outcome(self, frame: Frame, payload: ToolCallCompleted | ToolCallFailed) -> Any:
+        """Compare how an attempt ended; the recorded outcome is what the run goes on with."""
+        node: Node = frame.node
+        with self._lock:
+            frame.check()
+            index = node.outcomes.get(payload.attempt)
+            if self._policy_of(frame) == "run" and index is not None:
+                self._consume_until(node, index)
+                recorded: Any = self._payloads[index]
+            else:
+                recorded = self._reproduce(node, index, payload, frame=frame)
+            frame.closed = True
+            return recorded
+
+    def recorded_outcome(self, frame: Frame, attempt: int) -> ToolCallCompleted | ToolCallFailed | None:
+        """The outcome of an attempt that must not be run again; None if it is to be run and compared.
+
+        Raises:
+            Interruption: the recorded process died before this attempt ended.
+        """
+        node: Node = frame.node
+        index = node.outcomes.get(attempt)
+        with self._lock:
+            if index is None:
+                self._skip(frame, len(self._events))
+                interruption = self.next_recorded
+                if interruption is not None and interruption.KIND is Kind.RunResumed:
+                    raise Interruption(interruption)
+                return None
+            recorded: Any = self._payloads[index]
+            stopped = isinstance(recorded, ToolCallFailed) and recorded.error_type in ("cancelled", "timeout")
+            if not stopped and self._policy_of(frame) != "stub":
+                return None
+            self._skip(frame, index)
+            frame.closed = True
+            return recorded  # type: ignore[no-any-return]
+
+    def completion_order(self, frames: Sequence[Frame]) -> list[int] | None:
+        """The order in which a batch must be run one call after another; None if it may run in parallel.
+
+        Logs of the original program do not say which effect belongs to which call.
+        """
+        if self.dialect.owned_effects:
+            return None
+        return sorted(range(len(frames)), key=lambda position: frames[position].node.last_outcome)
+
+    # --- effects
+
+    def take_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
+        """The recorded effect that answers this request."""
+        node = self._owner(frame)
+        with self._lock:
+            frame.check()
+            produced = SideEffectRecorded(name=name, value=None, call_id=frame.call_id)
+            if node is self._root:
+                self._next_of_run(produced)
+                index = self._effect_of_run(name)
+            else:
+                index = node.effects.get(name, {}).get(request)
+            if index is None or self._done[index]:
+                raise self._diverge(node, None, produced, frame)
+            self._consume(index)
+            recorded = self._payloads[index]
+            assert isinstance(recorded, SideEffectRecorded)  # noqa: S101 - the tree holds nothing else there
+            return recorded
+
+    def effect(self, frame: Frame, payload: SideEffectRecorded, request: int) -> None:  # noqa: ARG002
+        """Never reached: every effect is taken from the recording or diverges."""
+        raise self._diverge(self._owner(frame), None, payload, frame)
+
+    def _effect_of_run(self, name: str) -> int | None:
+        """An effect of this name among those that come next; other events of the run are a boundary."""
+        for index in self._unconsumed(self._root):
+            recorded = self._payloads[index]
+            if isinstance(recorded, SideEffectRecorded):
+                if recorded.name == name:
+                    return index
+            elif self.dialect.owned_effects or not isinstance(recorded, ToolCallScheduled):
+                return None
+        return None
+
+    # --- ids
+
+    def turn_id(self) -> str:
+        """The recorded id of the turn that comes next."""
+        recorded = self.next_recorded
+        return recorded.turn_id if isinstance(recorded, TurnStarted) else ""
+
+    def call_id(self, parent: Frame) -> str:
+        """The recorded id of the call that comes next in this frame."""
+        node = self._owner(parent)
+        with self._lock:
+            index = self._next_child(node)
+        recorded = None if index is None else self._payloads[index]
+        return recorded.call_id if isinstance(recorded, ToolCallScheduled) else ""
+
+    # --- delivery and the end
+
+    async def commit(self) -> None:
+        """Hand on what has been reproduced without a gap."""
+        start = self._delivered
+        end = self._done.find(0, start)
+        end = len(self._done) if end < 0 else end
+        if end > start:
+            self._delivered = end
+            await self._deliver(self._events[start:end])
+
+    commits_in_line = False
+
+    def commit_from_thread(self) -> None:
+        """Nothing: what is reproduced is delivered at the run's next own commit."""
+
+    def finish(self) -> None:
+        """Require that everything recorded was reproduced."""
+        with self._lock:
+            self._raise_failure()
+            index = self._done.find(0)
+            if index >= 0:
+                raise self._latch(self._describe(index, None, ""))
+
+    def collected(self) -> NondeterminismError | None:
+        """Everything that diverged in one error, first cause first, if ``collect`` asked for that."""
+        if not self.options.collect or not self.divergences:
+            return None
+        run_id = self.divergences[0].run_id
+        return NondeterminismError(str(self.divergences[0]), run_id=run_id, divergences=tuple(self.divergences))
+
+    def missing_answer(self) -> NondeterminismError:
+        """The recorded turn has no answer, so the code cannot go on."""
+        with self._lock:
+            produced = AssistantMessageCompleted(turn_id="", text="", stop_reason="", input_tokens=0, output_tokens=0)
+            return self._diverge(self._root, None, produced)
+
+    # --- comparing
+
+    def _reproduce(
+        self, node: Node, index: int | None, payload: Payload, *, frame: Frame | None = None, strict: bool = True
+    ) -> Any:
+        """Compare with the event at ``index`` and take it; the recorded payload flows on.
+
+        ``strict``: what this node recorded before ``index`` must have been reproduced already.
+        """
+        first = self._next_own(node)
+        if index is None or (strict and first is not None and first < index):
+            raise self._diverge(node, index, payload, frame)
+        recorded = self._payloads[index]
+        if recorded.KIND is not payload.KIND:
+            raise self._diverge(node, index, payload, frame)
+        if not self._equal(index, payload):
+            error = self._diverge(node, index, payload, frame)
+            if not self.options.collect:
+                raise error
+        self._consume(index)
+        return recorded
+
+    def _equal(self, index: int, payload: Payload) -> bool:
+        return encode_payload(self._carry_over(self._payloads[index], payload)) == self._events[index].payload
+
+    def _carry_over(self, recorded: Payload, produced: Payload) -> Payload:
+        """Today's payload with what the environment decided, and what is ignored, taken from the recording."""
+        kind = recorded.KIND
+        names = {*_ENVIRONMENT.get(kind, ()), *self._ignored.get(kind.name, ())}
+        if not self.options.compare_cost:
+            names.update(_COSTS.get(kind, ()))
+        if isinstance(recorded, RunStarted) and not recorded.tools:
+            names.add("tools")
+        return replace(produced, **{name: getattr(recorded, name) for name in names}) if names else produced
+
+    def _diverge(
+        self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None
+    ) -> NondeterminismError:
+        """Report against the first event of this node that was not reproduced, which may precede ``index``."""
+        first = self._next_own(node)
+        candidates = [position for position in (first, index) if position is not None]
+        at = min(candidates) if candidates else self._after(node)
+        return self._latch(self._describe(at, produced, frame.call_id if frame else ""), frame)
+
+    def _describe(self, index: int, produced: Payload | None, call_id: str) -> Divergence:
+        length = len(self._events)
+        recorded = self._payloads[index] if index < length else None
+        if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
+            produced = self._carry_over(recorded, produced)
+        cls, reason = _classify(recorded, produced)
+        changes = changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()
+        if isinstance(recorded, TurnStarted) and isinstance(produced, TurnStarted) and self.request is not None:
+            changes = self._explain(index, self.request) or changes
+        return Divergence(
+            run_id=self._events[0].run_id,
+            seq=index + 1,
+            kind=None if produced is None else produced.KIND,
+            expected_kind=None if recorded is None else recorded.KIND,
+            cls=cls,
+            reason=reason,
+            recorded=recorded,
+            produced=produced,
+            changes=changes,
+            length=length,
+            call_id=call_id,
+        )
+
+    def _latch(self, divergence: Divergence, frame: Frame | None = None) -> NondeterminismError:
+        self.divergences.append(divergence)
+        error = NondeterminismError(
+            f"{divergence}\n{divergence.reason}", run_id=divergence.run_id, divergences=(divergence,)
+        )
+        if self.options.collect and divergence.cls in ("payload", "turn_id"):
+            return error
+        if frame is not None and frame.call_id:
+            frame.failure = error
+        else:
+            self._failure = error
+        return error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    # --- the tree
+
+    def _owner(self, frame: Frame) -> Node:
+        """The node whose own events code in this frame makes."""
+        if frame.call_id and self.dialect.owned_effects:
+            node: Node = frame.node
+            return node
+        return self._root
+
+    def _policy_of(self, frame: Frame) -> str:
+        return self.options.policy(frame.tool)
+
+    def _unconsumed(self, node: Node) -> list[int]:
+        while node.passed < len(node.own) and self._done[node.own[node.passed]]:
+            node.passed += 1
+        return [index for index in node.own[node.passed :] if not self._done[index]]
+
+    def _next_own(self, node: Node) -> int | None:
+        while node.passed < len(node.own) and self._done[node.own[node.passed]]:
+            node.passed += 1
+        return node.own[node.passed] if node.passed < len(node.own) else None
+
+    def _next_child(self, node: Node) -> int | None:
+        return next((index for index in node.children if not self._done[index]), None)
+
+    def _after(self, node: Node) -> int:
+        return node.own[-1] + 1 if node is not self._root and node.own else len(self._events)
+
+    def _consume(self, index: int) -> None:
+        self._done[index] = 1
+
+    def _skip(self, frame: Frame, index: int) -> None:
+        self._skipped(frame.call_id)
+        self._consume_until(frame.node, index)
+
+    def _consume_until(self, node: Node, index: int) -> None:
+        """Take what a call that is not run (again) did in the recording, its nested calls included."""
+        for own in node.own:
+            if own <= index:
+                self._consume(own)
+                if own in node.children:
+                    self._consume_until(node.children[own], len(self._events))
+
+
+def _interrupts(recorded: Payload, produced: Payload) -> bool:
+    """Whether the recording shows an act of the environment where the code wants to go on."""
+    if recorded.KIND in (Kind.RunCancelled, Kind.RunResumed):
+        return produced.KIND is not recorded.KIND
+    return isinstance(recorded, BudgetExceeded) and recorded.limit == "wall_clock" and produced.KIND is not recorded.KIND
+
+
+def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
+    if recorded is None:
+        return "exhausted", f"the recording ends here, but the code went on with {_name(produced)}"
+    if produced is None:
+        return "kind", f"the code stopped, but the recording goes on with {_name(recorded)}"
+    if recorded.KIND is not produced.KIND:
+        return "kind", f"recorded was {_name(recorded)}, but the code produced {_name(produced)}"
+    if getattr(recorded, "turn_id", None) != getattr(produced, "turn_id", None):
+        return "turn_id", f"{recorded.KIND} names another turn than recorded"
+    return "payload", f"{recorded.KIND} differs from the recorded one"
+
+
+def _name(payload: Payload | None) -> str:
+    """A payload in a few words."""
+    match payload:
+        case None:
+            return "nothing"
+        case SideEffectRecorded(name=name):
+            return f"SideEffectRecorded {name!r}"
+        case ToolCallScheduled(tool=tool, call_id=call_id):
+            return f"ToolCallScheduled of {tool!r} (call {call_id})"
+        case ToolCallFailed(error=error, call_id=call_id):
+            return f"ToolCallFailed (call {call_id}): {error[:200]}"
+        case AssistantMessageCompleted(tool_uses=uses) if uses:
+            return "AssistantMessageCompleted that calls " + ", ".join(use.tool for use in uses)
+        case _:
+            return str(payload.KIND)
+
+
+def _ignored_fields(paths: frozenset[str]) -> dict[str, set[str]]:
+    """``Kind.field`` paths by kind."""
+    by_kind: dict[str, set[str]] = {}
+    for path in paths:
+        kind, _, name = path.partition(".")
+        by_kind.setdefault(kind, set()).add(name)
+    return by_kind
+
+
+def ignorable_paths() -> frozenset[str]:
+    """Every path that ``ignore`` may name."""
+    from starling.event import PAYLOADS
+
+    return frozenset(f"{kind.name}.{field.name}" for kind, cls in PAYLOADS.items() for field in fields(cls))

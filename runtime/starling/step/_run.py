@@ -1,0 +1,82 @@
+"""One run while it executes: what its steps share. The agent loop makes it; a loop of a user's own may, too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starling.step._meter import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starling.event import Payload
+    from starling.instrumentation import Metrics
+    from starling.provider import Provider
+    from starling.step._dialect import Dialect
+    from starling.step._journal import LiveJournal
+    from starling.step._replay import ReplayJournal
+    from starling.tool import Tool
+
+__all__ = ["DEFAULT_MAX_PARALLEL_TOOLS", "Run"]
+
+DEFAULT_MAX_PARALLEL_TOOLS = 8
+"""How many tool calls of one batch run at a time. Source: seed, "Parallel tool calls"."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """What the steps of one run share.
+
+    Attributes:
+        journal: where events go to and come from.
+        tools: by name.
+        require_raw_response_hash: fail a turn whose end carries no 32-byte digest.
+        max_parallel_tools: how many calls of one batch run at a time.
+        out_of_time: whether the run's wall-clock budget has expired; asked when a tool is cancelled.
+        clock: Unix nanoseconds, for `step.now`. random: 64 random bits, for `step.random`.
+        started_ns: monotonic nanoseconds at the start of this process's part of the run.
+    """
+
+    run_id: str
+    journal: LiveJournal | ReplayJournal
+    provider: Provider
+    tools: Mapping[str, Tool]
+    meter: Meter = field(default_factory=Meter)
+    dialect: Dialect
+    require_raw_response_hash: bool = False
+    max_parallel_tools: int = DEFAULT_MAX_PARALLEL_TOOLS
+    out_of_time: Callable[[], bool] = bool
+    clock: Callable[[], int] = time.time_ns
+    random: Callable[[], int]
+    metrics: Metrics
+    logger: logging.Logger
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    started_ns: int = field(default_factory=time.monotonic_ns)
+    _commits: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def emit(self, payload: Payload) -> Payload:
+        """Put an event of the run itself into the journal and count it."""
+        recorded = self.journal.emit(payload)
+        self.meter.observe(recorded)
+        return recorded
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since this process began to execute the run."""
+        return (time.monotonic_ns() - self.started_ns) // 1_000_000
+
+    def commit_blocking(self) -> None:
+        """Commit from sync code: a worker thread waits; on the run's own loop it happens in line or right after."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.loop or self.journal.commits_in_line:
+            self.journal.commit_from_thread()
+            return
+        task = self.loop.create_task(self.journal.commit())
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)

@@ -1,0 +1,375 @@
+"""Tool dispatch: schedule in plan order, run in parallel, retry, record how each attempt ended.
+
+Live and on replay the same code runs a tool, in the same kind of task or thread. The journal decides what differs: on
+replay an outcome that the environment caused (cancelled, timed out) is taken from the recording, and what `outcome`
+returns, the recorded value, is what the run goes on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from starling._cbor import Raw, decode, encode
+from starling._ulid import new as new_ulid
+from starling.errors import (
+    LogWriteError,
+    NondeterminismError,
+    RunInUseError,
+    StarlingError,
+    StepContextError,
+    ToolCallError,
+    ToolError,
+    TransientToolError,
+    UnencodableValueError,
+)
+from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
+from starling.step import _texts
+from starling.step._frame import Frame, current, current_frame
+from starling.step._replay import Interruption
+from starling.tool import default_backoff, to_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starling.step._run import Run
+    from starling.tool import Tool
+
+__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "new_call_id"]
+
+MAX_RESULT_DEPTH = 31
+"""A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
+
+_PANICS = (SystemExit, RecursionError, MemoryError)
+_OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError)
+"""Failures of the run, not of the tool in which they surface."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call to dispatch. What is None is taken from the tool's own declaration.
+
+    Attributes:
+        args: the arguments as plain data.
+        call_id: minted when empty. turn_id: the turn it belongs to, if any.
+        backoff: seconds to wait after the given failed attempt (from 1). timeout: seconds an attempt may take.
+        idemp_key: recorded as it is, for tools that pass such a key on.
+    """
+
+    name: str
+    args: Any
+    call_id: str = ""
+    turn_id: str = ""
+    idempotent: bool | None = None
+    max_attempts: int | None = None
+    backoff: Callable[[int], float] | None = None
+    timeout: float | None = None
+    idemp_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended: the recorded payload, and the exception behind a failure where it happened just now."""
+
+    call: ToolCall
+    call_id: str
+    recorded: ToolCallCompleted | ToolCallFailed
+    exception: BaseException | None = None
+
+    @property
+    def failure(self) -> ToolCallFailed | None:
+        """The failure, if it was one."""
+        return self.recorded if isinstance(self.recorded, ToolCallFailed) else None
+
+    @property
+    def value(self) -> Any:
+        """The result, as plain data."""
+        return self.recorded.result if isinstance(self.recorded, ToolCallCompleted) else None
+
+
+_Ended: TypeAlias = "Outcome | BaseException"
+
+
+def new_call_id() -> str:
+    """A fresh id for a call. Not recorded: leave `ToolCall.call_id` empty to have one minted that replays."""
+    return new_ulid()
+
+
+async def call_tool(call: ToolCall) -> Any:
+    """Dispatch one call and return its result as plain data.
+
+    Raises:
+        ToolCallError: the call failed (after its retries).
+        StepContextError: no run is active here, or a side effect is.
+    """
+    (result,) = await call_tools([call])
+    return result
+
+
+async def call_tools(calls: Sequence[ToolCall]) -> list[Any]:
+    """Dispatch calls in parallel and return their results in the same order.
+
+    All are recorded as scheduled before the first one runs; when one fails the others finish.
+
+    Raises:
+        ToolCallError: of the first call, in the given order, that failed.
+    """
+    outcomes = await dispatch(calls)
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            raise tool_call_error(outcome) from outcome.exception
+    return [outcome.value for outcome in outcomes]
+
+
+def tool_call_error(outcome: Outcome) -> ToolCallError:
+    """The error for a failed call."""
+    failed = outcome.failure
+    assert failed is not None, "only for failed calls"  # noqa: S101
+    text = _texts.tool_failed(outcome.call.name, outcome.call_id, failed.error)
+    return ToolCallError(text, tool=outcome.call.name, call_id=outcome.call_id, error=failed.error, error_type="tool")
+
+
+async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
+    """Dispatch calls in parallel; every one has an outcome, failed or not.
+
+    Raises:
+        NondeterminismError: on replay, at the earliest place in the recording that was not reproduced.
+        LogWriteError: an outcome could not be written.
+    """
+    parent = current_frame("call_tools")
+    if parent is None:
+        raise StepContextError("a tool call inside a side effect cannot be recorded; call the tool outside of it")
+    run = parent.run
+    frames = [_schedule(run, parent, call) for call in calls]
+    await run.journal.commit()
+    return _joined(parent, await _run_all(run, calls, frames))
+
+
+def _schedule(run: Run, parent: Frame, call: ToolCall) -> Frame:
+    call_id = call.call_id or run.journal.call_id(parent)
+    payload = _scheduled(call, call_id, parent.call_id, attempt=1)
+    node = run.journal.schedule(parent, payload)
+    run.meter.observe(payload)
+    return Frame(run, call_id=call_id, tool=call.name, parent=parent, node=node)
+
+
+def _scheduled(call: ToolCall, call_id: str, parent_call_id: str, *, attempt: int) -> ToolCallScheduled:
+    return ToolCallScheduled(
+        call_id=call_id,
+        turn_id=call.turn_id,
+        tool=call.name,
+        args=call.args,
+        attempt=attempt,
+        idemp_key=call.idemp_key,
+        parent_call_id=parent_call_id,
+    )
+
+
+async def _run_all(run: Run, calls: Sequence[ToolCall], frames: Sequence[Frame]) -> list[_Ended]:
+    one_by_one = run.journal.completion_order(frames)
+    if one_by_one is not None:
+        by_position = {position: await _guarded(run, calls[position], frames[position]) for position in one_by_one}
+        return [by_position[position] for position in range(len(calls))]
+    if len(calls) == 1:
+        return [await _guarded(run, calls[0], frames[0])]
+    limit = asyncio.Semaphore(run.max_parallel_tools)
+
+    async def limited(call: ToolCall, frame: Frame) -> _Ended:
+        async with limit:
+            return await _guarded(run, call, frame)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(limited(call, frame)) for call, frame in zip(calls, frames, strict=True)]
+    return [task.result() for task in tasks]
+
+
+async def _guarded(run: Run, call: ToolCall, frame: Frame) -> _Ended:
+    """A call's outcome, or what ended it instead: its siblings finish either way."""
+    try:
+        return await _execute(run, call, frame)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - raised again when all siblings have ended
+        return error
+
+
+def _joined(parent: Frame, ended: Sequence[_Ended]) -> list[Outcome]:
+    """The outcomes, or the most telling of what ended the calls instead."""
+    raised = [item for item in ended if not isinstance(item, Outcome)]
+    if raised:
+        first = min(raised, key=_rank)
+        if isinstance(first, StarlingError):
+            parent.failure = first
+        raise first
+    return [item for item in ended if isinstance(item, Outcome)]
+
+
+def _rank(error: BaseException) -> tuple[int, int]:
+    if isinstance(error, NondeterminismError):
+        return 1, error.divergence.seq
+    if isinstance(error, Interruption):
+        return 3, 0
+    return (2 if isinstance(error, Exception) else 0), 0
+
+
+async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
+    tool = run.tools.get(call.name)
+    attempt = 1
+    while True:
+        outcome, retry = await _attempt(run, call, frame, tool, attempt)
+        await run.journal.commit()
+        if not retry:
+            return outcome
+        if not run.journal.replaying:
+            await asyncio.sleep(_backoff(call, tool)(attempt))
+        attempt += 1
+        frame = frame.renew()
+        payload = _scheduled(call, frame.call_id, frame.parent.call_id if frame.parent else "", attempt=attempt)
+        run.journal.reschedule(frame, payload)
+        run.meter.observe(payload)
+        await run.journal.commit()
+
+
+async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, attempt: int) -> tuple[Outcome, bool]:
+    """One attempt; the second value says whether another one follows."""
+    taken = run.journal.recorded_outcome(frame, attempt)
+    if taken is not None:
+        again = isinstance(taken, ToolCallFailed) and not taken.final
+        return Outcome(call=call, call_id=frame.call_id, recorded=taken), again
+    began = time.monotonic_ns()
+    token = current.set(frame)
+    try:
+        produced = await _outcome_of(call, tool)
+    except asyncio.CancelledError:
+        _record_cancellation(run, frame, attempt, _elapsed_ms(began))
+        raise
+    finally:
+        current.reset(token)
+    if frame.failure is not None:
+        raise frame.failure  # the tool swallowed a divergence or a write error
+    elapsed = _elapsed_ms(began)
+    retry = isinstance(produced, _Failure) and produced.transient and attempt < _attempts(call, tool)
+    payload: ToolCallCompleted | ToolCallFailed
+    if isinstance(produced, _Failure):
+        payload = ToolCallFailed(
+            call_id=frame.call_id,
+            error=produced.text,
+            error_type=produced.kind,
+            duration_ms=elapsed,
+            attempt=attempt,
+            final=not retry,
+        )
+    else:
+        payload = ToolCallCompleted(call_id=frame.call_id, result=produced, duration_ms=elapsed, attempt=attempt)
+    recorded = _plain(run.journal.outcome(frame, payload))
+    run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)
+    exception = produced.exception if isinstance(produced, _Failure) else None
+    return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), retry
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an attempt failed: the text and type for the log, and the exception itself."""
+
+    text: str
+    kind: str
+    exception: BaseException
+    transient: bool = False
+
+
+async def _outcome_of(call: ToolCall, tool: Tool | None) -> Raw | _Failure:
+    """Run the tool once. What is neither a result nor the tool's failure propagates."""
+    try:
+        return await _invoke(call, tool)
+    except asyncio.CancelledError as error:
+        if _really_cancelled():
+            raise
+        return _Failure(str(error) or _texts.CANCELLED, "tool", error)
+    except _OF_THE_RUN:
+        raise
+    except _PANICS as error:
+        return _Failure(str(error), "panic", error)
+    except _TimedOut as error:
+        return _Failure(str(error), "timeout", error, transient=True)
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
+        return _Failure(str(error), "tool", error, transient=isinstance(error, TransientToolError))
+
+
+def _labels(recorded: ToolCallCompleted | ToolCallFailed) -> tuple[str, str]:
+    """Status and error type for metrics."""
+    return ("error", recorded.error_type) if isinstance(recorded, ToolCallFailed) else ("ok", "")
+
+
+class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
+    """The attempt took longer than its timeout."""
+
+
+async def _invoke(call: ToolCall, tool: Tool | None) -> Raw:
+    """Run the tool and encode its result."""
+    if tool is None:
+        raise ToolError(_texts.tool_not_found(call.name))
+    seconds = call.timeout if call.timeout is not None else getattr(tool, "timeout", None)
+    value = await _within(seconds, tool, call.args)
+    try:
+        return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
+    except UnencodableValueError as error:
+        raise ToolError(_texts.result_not_encodable(error.message)) from error
+
+
+async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
+    if seconds is None:
+        return await tool.execute(args)
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            return await tool.execute(args)
+    except TimeoutError as error:
+        if deadline.expired():
+            raise _TimedOut(_texts.timed_out(seconds)) from error
+        raise
+
+
+def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) -> None:
+    text = _texts.DEADLINE_EXCEEDED if run.out_of_time() else _texts.CANCELLED
+    run.journal.outcome(
+        frame,
+        ToolCallFailed(
+            call_id=frame.call_id,
+            error=text,
+            error_type="cancelled",
+            duration_ms=elapsed_ms,
+            attempt=attempt,
+            final=True,
+        ),
+    )
+
+
+def _really_cancelled() -> bool:
+    """Whether this task is being cancelled, as opposed to a tool that raises CancelledError of its own accord."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
+    from dataclasses import replace
+
+    if isinstance(recorded, ToolCallCompleted) and isinstance(recorded.result, Raw):
+        return replace(recorded, result=decode(recorded.result.data))
+    return recorded
+
+
+def _attempts(call: ToolCall, tool: Tool | None) -> int:
+    """How many attempts a call has; only idempotent ones have more than one."""
+    idempotent = call.idempotent if call.idempotent is not None else getattr(tool, "idempotent", False)
+    declared = call.max_attempts if call.max_attempts is not None else getattr(tool, "max_attempts", 1)
+    return max(1, declared) if idempotent else 1
+
+
+def _backoff(call: ToolCall, tool: Tool | None) -> Callable[[int], float]:
+    return call.backoff or getattr(tool, "backoff", None) or default_backoff
+
+
+def _elapsed_ms(began_ns: int) -> int:
+    return (time.monotonic_ns() - began_ns) // 1_000_000

@@ -1,0 +1,72 @@
+"""The contract of an event log, as checks that every backend passes; for a backend of your own as well.
+
+Each check is an async function that takes a factory and asserts one promise of `starling.eventlog.EventLog`. The
+factory returns a log on storage that is fresh for this check; `REOPENING_CHECKS` call it several times and expect the
+same storage again. With pytest::
+
+    @pytest.mark.parametrize("check", eventlog_contract.CHECKS, ids=lambda check: check.__name__)
+    async def test_contract(check, tmp_path):
+        await check(lambda: MyLog(tmp_path / "log"))
+
+A broken promise raises `AssertionError` with a sentence that says which. Nothing here needs pytest.
+"""
+
+from __future__ import annotations
+
+from starling.testing.eventlog_contract._appending import (
+    empty_batch_changes_nothing,
+    is_an_event_log,
+    keeps_extreme_values,
+    reading_gives_a_copy,
+    reads_back_what_was_appended,
+    runs_do_not_mix,
+    unknown_run_is_empty,
+)
+from starling.testing.eventlog_contract._following import (
+    a_cancelled_follower_leaves_the_log_alone,
+    a_slow_follower_loses_nothing,
+    followers_end_when_the_log_closes,
+    serves_many_followers,
+    streams_a_run_that_does_not_exist_yet,
+    streams_history_and_ends_at_the_terminal,
+    streams_history_then_live,
+)
+from starling.testing.eventlog_contract._refusing import (
+    refuses_use_after_close,
+    refuses_what_does_not_continue_the_tail,
+)
+from starling.testing.eventlog_contract._runs import Check, Factory, sample_run
+from starling.testing.eventlog_contract._sharing import (
+    follows_the_other_writer,
+    is_used_from_several_threads,
+    keeps_runs_across_reopening,
+    one_of_two_writers_wins,
+    sees_the_other_writer,
+)
+
+__all__ = ["CHECKS", "REOPENING_CHECKS", "Check", "Factory", "sample_run"]
+
+CHECKS: tuple[Check, ...] = (
+    is_an_event_log,
+    reads_back_what_was_appended,
+    unknown_run_is_empty,
+    empty_batch_changes_nothing,
+    runs_do_not_mix,
+    reading_gives_a_copy,
+    keeps_extreme_values,
+    refuses_what_does_not_continue_the_tail,
+    streams_history_and_ends_at_the_terminal,
+    streams_history_then_live,
+    streams_a_run_that_does_not_exist_yet,
+    serves_many_followers,
+    a_slow_follower_loses_nothing,
+    a_cancelled_follower_leaves_the_log_alone,
+    followers_end_when_the_log_closes,
+    is_used_from_several_threads,
+    one_of_two_writers_wins,
+    refuses_use_after_close,
+)
+"""What every event log promises."""
+
+REOPENING_CHECKS: tuple[Check, ...] = (keeps_runs_across_reopening, sees_the_other_writer, follows_the_other_writer)
+"""What a log promises besides whose storage outlives the object, or is shared by several."""

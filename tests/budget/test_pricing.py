@@ -1,0 +1,135 @@
+import json
+import logging
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starling.budget import _pricing, cost_usd, is_priced, register_pricing
+from starling.budget._prices import BUILT_IN
+from starling.errors import AgentConfigError
+
+VECTORS = json.loads((Path(__file__).parents[2] / "testdata/interop/costs.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def _fresh_tables():
+    _pricing._registered.clear()
+    _pricing._warned.clear()
+    yield
+    _pricing._registered.clear()
+    _pricing._warned.clear()
+
+
+def usage(row):
+    return {name: value for name, value in row.items() if name.endswith("_tokens")}
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=lambda row: f"{row['run']}-{row['input_tokens']}-{row['output_tokens']}")
+def test_costs_are_the_original_programs_to_the_last_bit(row):
+    assert cost_usd(row["model"], **usage(row)).hex() == row["cost_usd"].hex()
+
+
+def test_the_vectors_cover_cache_tokens_unknown_models_and_negative_counts():
+    assert any(row["cache_read_tokens"] and row["cache_create_tokens"] for row in VECTORS)
+    assert any(not is_priced(row["model"]) for row in VECTORS)
+    assert any(row["input_tokens"] < 0 for row in VECTORS)
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("gpt-4o-mini-2024-07-18", "gpt-4o-mini"),
+        ("gpt-4o-2024-08-06", "gpt-4o"),
+        ("gpt-4-0613", "gpt-4"),
+        ("openai/gpt-4o-mini", "gpt-4o-mini"),
+        ("claude-opus-4-5-20251101", "claude-opus-4-5"),
+        ("claude-3-5-haiku-latest", "claude-3-5-haiku"),
+        ("claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
+        ("anthropic.claude-3-haiku-20240307-v1:0", "claude-3-haiku"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
+        ("eu.amazon.nova-lite-v1:0", "amazon.nova-lite"),
+        ("meta.llama3-3-70b-instruct-v1:0", "meta.llama3-3-70b-instruct"),
+        ("gemini-2.0-flash-001", "gemini-2.0-flash"),
+        ("models/gemini-2.5-pro", "gemini-2.5-pro"),
+    ],
+)
+def test_a_snapshot_costs_what_its_family_costs(model, family):
+    assert is_priced(model)
+    assert cost_usd(model, input_tokens=7, output_tokens=11) == cost_usd(family, input_tokens=7, output_tokens=11)
+
+
+def test_a_snapshot_with_a_price_of_its_own_keeps_it():
+    assert cost_usd("gpt-4o-2024-05-13", input_tokens=1_000_000, output_tokens=0) == 5.0
+
+
+@pytest.mark.parametrize("model", ["", "gpt", "gpt-4o-mini-custom", "my/gpt-4o", "claude", "o1-", "latest"])
+def test_what_only_looks_like_a_known_model_has_no_price(model):
+    assert not is_priced(model)
+
+
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_every_built_in_price_is_reached_by_its_own_name(model):
+    price = BUILT_IN[model]
+    assert cost_usd(model, input_tokens=1_000_000, output_tokens=0) == price.in_per_mtok
+    assert cost_usd(model, input_tokens=0, output_tokens=1_000_000) == price.out_per_mtok
+    assert price.out_per_mtok >= price.in_per_mtok > 0
+
+
+def test_an_unknown_model_is_free_and_warned_about_once(caplog):
+    caplog.set_level(logging.WARNING, "starling.budget")
+    for _ in range(3):
+        assert cost_usd("in-house", input_tokens=10**9, output_tokens=10**9) == 0.0
+    cost_usd("another", input_tokens=1, output_tokens=1)
+    assert [record.args for record in caplog.records] == [("in-house",), ("another",)]
+
+
+def test_registering_a_price_forgets_who_was_warned_about(caplog):
+    cost_usd("in-house", input_tokens=1, output_tokens=1)
+    register_pricing("other", 1, 1)
+    cost_usd("in-house", input_tokens=1, output_tokens=1)
+    assert len(caplog.records) == 2
+
+
+def test_a_registered_price_wins_over_the_built_in_one_and_prices_its_snapshots():
+    register_pricing("gpt-4o", 1, 2)
+    register_pricing("in-house", 3, 4)
+    assert cost_usd("gpt-4o", input_tokens=1_000_000, output_tokens=1_000_000) == 3.0
+    assert cost_usd("gpt-4o-2024-08-06", input_tokens=1_000_000, output_tokens=0) == 1.0
+    assert cost_usd("in-house-2030-01-01", input_tokens=0, output_tokens=1_000_000) == 4.0
+    assert is_priced("in-house")
+
+
+def test_cache_tokens_are_charged_at_registered_rates():
+    register_pricing("cached", 0, 0, cache_read_per_mtok=0.5, cache_write_per_mtok=2)
+    cost = cost_usd(
+        "cached", input_tokens=9, output_tokens=9, cache_read_tokens=1_000_000, cache_create_tokens=2_000_000
+    )
+    assert cost == 4.5
+
+
+def test_zero_and_negative_rates_multiply_through():
+    register_pricing("refund", 0, -2)
+    assert cost_usd("refund", input_tokens=5, output_tokens=500_000) == -1.0
+
+
+@pytest.mark.parametrize("rates", [(math.nan, 1), (1, math.inf)])
+def test_a_rate_that_is_not_finite_is_refused(rates):
+    with pytest.raises(AgentConfigError, match="must be finite"):
+        register_pricing("broken", *rates)
+    assert not is_priced("broken")
+
+
+def test_a_price_needs_a_name():
+    with pytest.raises(AgentConfigError, match="needs a model name"):
+        register_pricing("", 1, 1)
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**40))
+def test_more_tokens_never_cost_less(some, more):
+    low, high = sorted((some, more))
+    assert cost_usd("gpt-4o", input_tokens=low, output_tokens=low) <= cost_usd(
+        "gpt-4o", input_tokens=high, output_tokens=low
+    )
