@@ -1,8 +1,8 @@
 """starling: an embedded agent runtime whose every run is an append-only, BLAKE3-chained event log.
 
-Data flows one way: event → eventlog → step → agent → replay. Below them, each usable alone: `starling.provider` (models),
-`starling.tool` (tools), `starling.budget` (limits and prices), `starling.merkle`. Beside them: `starling.ambient` (the seam
-through which a whole process is recorded or replayed) and `starling.testing`.
+Data flows one way: event → eventlog → step → agent → replay. Below them, each usable alone: `starling.provider`
+(models), `starling.tool` (tools), `starling.budget` (limits and prices), `starling.merkle`. Beside them:
+`starling.ambient` (the seam through which a whole process is recorded or replayed) and `starling.testing`.
 
 Names are imported when they are first used, so that ``import starling`` costs next to nothing.
 """

@@ -205,7 +205,8 @@ class ProviderCallError(RunFailedError):
 
 class InternalRunError(RunFailedError):
     """The run broke for a reason that is neither the tools' nor the budget's, such as a provider that broke
-    the chunk contract (``__cause__`` is then an `InvalidStreamError`)."""
+    the chunk contract (``__cause__`` is then an `InvalidStreamError`).
+    """
 
 
 # --- resume ---------------------------------------------------------------------------------------

@@ -297,6 +297,23 @@ def test_damage_found_while_reading(path):
         log.read_sync("r")
 
 
+def test_no_damage_gets_a_driver_error_past_us(path):
+    """Bytes changed all over a log: reading works, or fails with a `LogError`."""
+    written(path)
+    original = path.read_bytes()
+    outcomes = []
+    for position in [*range(150), *range(150, len(original), 13)]:
+        changed = bytearray(original)
+        changed[position] ^= 0xFF
+        path.write_bytes(changed)
+        try:
+            with SQLiteLog(path, read_only=True) as log:
+                outcomes.append(log.read_sync("r") == RUN)
+        except LogError as error:
+            outcomes.append(type(error))
+    assert {True, LogCorruptError} <= set(outcomes)
+
+
 # --- rows that are no events ----------------------------------------------------------------------
 
 BAD_ROWS = [

@@ -358,6 +358,19 @@ def test_a_missing_key_is_found_at_construction():
         OpenAI()
 
 
+def test_a_key_that_no_header_can_carry_is_refused_unquoted():
+    with pytest.raises(AuthError, match="no HTTP header can carry") as caught:
+        OpenAI(api_key="ab\ncd")
+    assert "cd" not in str(caught.value).replace("HTTP header", "")
+
+
+async def test_a_line_end_after_the_key_is_not_part_of_it():
+    with OpenAIServer(Script().text("x")) as server:
+        async with OpenAI(base_url=server.base_url, api_key=f"{KEY}\n") as provider:
+            await collect(provider)
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
 async def test_the_key_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
     with OpenAIServer(Script().text("x")) as server:

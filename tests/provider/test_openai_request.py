@@ -111,5 +111,10 @@ def test_what_cannot_be_passed_through_is_refused_by_name(fields, field):
     assert caught.value.field == field
 
 
+def test_a_schema_that_is_not_json_is_named():
+    with pytest.raises(ProviderError, match='the schema of tool "t" cannot be sent: is not JSON'):
+        arguments(tools=(ToolDefinition(name="t", description="", schema="{"),))
+
+
 def test_n_of_one_is_harmless():
     assert arguments(params={"n": 1})["extra_body"] == {"n": 1}

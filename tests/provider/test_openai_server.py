@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from contextlib import ExitStack
 
 import openai
 import pytest
@@ -49,24 +50,33 @@ def test_token_counts_come_last_and_only_if_asked_for(wanted):
     ],
 )
 def test_errors_look_like_the_vendors(status, kind):
-    with OpenAIServer(Script().error("no", status=status, retry_after_s=2)) as server, sdk(server) as client:
-        with pytest.raises(kind) as caught:
-            client.chat.completions.create(model="m", messages=MESSAGES)
+    with (
+        OpenAIServer(Script().error("no", status=status, retry_after_s=2)) as server,
+        sdk(server) as client,
+        pytest.raises(kind) as caught,
+    ):
+        client.chat.completions.create(model="m", messages=MESSAGES)
     assert caught.value.body["message"] == "no"
     assert caught.value.body["type"]
     assert caught.value.response.headers["retry-after"] == "2"
 
 
 def test_past_the_script_it_says_so():
-    with OpenAIServer(Script()) as server, sdk(server) as client:
-        with pytest.raises(openai.BadRequestError, match="exhausted: 0 turns, this is request 1"):
-            client.chat.completions.create(model="m", messages=MESSAGES)
+    with (
+        OpenAIServer(Script()) as server,
+        sdk(server) as client,
+        pytest.raises(openai.BadRequestError, match="exhausted: 0 turns, this is request 1"),
+    ):
+        client.chat.completions.create(model="m", messages=MESSAGES)
 
 
 def test_what_the_wire_cannot_carry_is_an_error_before_anything_is_sent():
-    with OpenAIServer(Script().redacted("opaque")) as server, sdk(server) as client:
-        with pytest.raises(openai.InternalServerError, match="cannot carry RedactedThinkingChunk"):
-            client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
+    with (
+        OpenAIServer(Script().redacted("opaque")) as server,
+        sdk(server) as client,
+        pytest.raises(openai.InternalServerError, match="cannot carry RedactedThinkingChunk"),
+    ):
+        client.chat.completions.create(model="m", messages=MESSAGES, stream=True)
 
 
 def test_another_path_is_not_found():
@@ -78,11 +88,13 @@ def test_another_path_is_not_found():
 
 
 def test_stopping_it_ends_open_connections():
-    with OpenAIServer(Script().text("x").hang()) as server, sdk(server) as client:
-        stream = iter(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
-        next(stream)
-        server.__exit__(None, None, None)
-        with pytest.raises(openai.APIConnectionError):
-            list(stream)
-        server.__enter__()
+    server = OpenAIServer(Script().text("x").hang())
+    with ExitStack() as running:
+        running.enter_context(server)
+        with sdk(server) as client:
+            stream = iter(client.chat.completions.create(model="m", messages=MESSAGES, stream=True))
+            next(stream)
+            running.close()
+            with pytest.raises(openai.APIConnectionError):
+                list(stream)
     assert not server.disconnected.is_set()

@@ -40,9 +40,13 @@ STOP = event(finish_reason="stop")
 DONE = b"[DONE]"
 
 
+def sse(data):
+    return b"data: " + data + b"\n\n"
+
+
 def read(*events):
     reader = AnswerReader(provider="p", request_id="req_1")
-    chunks = [chunk for data in events for chunk in reader.feed(data)]
+    chunks = [chunk for data in events for chunk in reader.feed(sse(data))]
     return [*chunks, *reader.finish()]
 
 
@@ -198,8 +202,8 @@ def test_an_error_report_within_the_stream_is_classed(report, kind, text):
 
 def test_chunks_come_as_they_are_read():
     reader = AnswerReader(provider="p")
-    assert list(reader.feed(event({"content": "a"}))) == [TextChunk(text="a")]
-    assert list(reader.feed(call(0, "c", "t"))) == [ToolUseStart(call_id="c", name="t")]
+    assert list(reader.feed(sse(event({"content": "a"})))) == [TextChunk(text="a")]
+    assert list(reader.feed(sse(call(0, "c", "t")))) == [ToolUseStart(call_id="c", name="t")]
     assert not reader.done
-    assert list(reader.feed(DONE)) == []
+    assert list(reader.feed(sse(DONE))) == []
     assert reader.done

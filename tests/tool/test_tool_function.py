@@ -284,7 +284,9 @@ def test_a_type_without_schema_is_named_when_the_schema_is_first_needed():
     @tool
     def f(fine: int, s: list[Socket]) -> None: ...
 
-    with pytest.raises(AgentConfigError, match=r'tool "f": no JSON Schema can be derived for parameter "s: list') as caught:
+    with pytest.raises(
+        AgentConfigError, match=r'tool "f": no JSON Schema can be derived for parameter "s: list'
+    ) as caught:
         _ = f.schema
     assert caught.value.field == "s"
 
@@ -324,6 +326,22 @@ async def test_types_that_are_local_to_a_function_are_found():
         return a.n + sum(one.n for one in b)
 
     assert await f.execute({"a": {"n": 1}, "b": [{"n": 2}]}) == 3
+
+
+async def test_the_package_itself_is_the_decorator_too():
+    class Local(BaseModel):
+        n: int
+
+    @starling.tool
+    def f(a: "Local") -> int:
+        return a.n
+
+    @starling.tool(name="named")
+    def g(a: "Local") -> int:
+        return a.n
+
+    assert (f.name, g.name) == ("f", "named")
+    assert [await made.execute({"a": {"n": 3}}) for made in (f, g)] == [3, 3]
 
 
 def test_a_tool_keeps_only_those_local_names_that_its_annotations_mention():
@@ -373,7 +391,7 @@ async def test_decorators_below_are_seen_through():
 
 
 async def test_arguments_that_are_no_json_are_quoted():
-    with pytest.raises(ToolError, match='^arguments of tool "add" are not valid JSON: {"a": 1$'):
+    with pytest.raises(ToolError, match=r'^arguments of tool "add" are not valid JSON: {"a": 1$'):
         await add.execute(b'{"a": 1')
 
 

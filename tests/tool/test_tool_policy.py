@@ -60,6 +60,6 @@ def test_a_policy_that_makes_no_sense_is_an_error_that_names_the_tool():
     class Hasty(Bare):
         max_attempts = 3
 
-    with pytest.raises(AgentConfigError, match='^tool "bare": max_attempts is 3, but only idempotent') as caught:
+    with pytest.raises(AgentConfigError, match=r'^tool "bare": max_attempts is 3, but only idempotent') as caught:
         call_policy(Hasty())
     assert caught.value.field == "max_attempts"

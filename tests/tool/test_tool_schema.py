@@ -76,12 +76,15 @@ def derived(annotation, **default):
         (Any, {}),
         (list[int], {"items": {"type": "integer"}, "type": "array"}),
         (dict[str, int], {"additionalProperties": {"type": "integer"}, "type": "object"}),
-        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+        (Optional[int], {"anyOf": [{"type": "integer"}, {"type": "null"}]}),  # noqa: UP045 - both spellings
         (int | str, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
         (Literal["a", "b"], {"enum": ["a", "b"], "type": "string"}),
         (Literal[1], {"const": 1, "type": "integer"}),
         (date, {"format": "date", "type": "string"}),
-        (Annotated[str, Field(description="City.", min_length=2)], {"description": "City.", "minLength": 2, "type": "string"}),
+        (
+            Annotated[str, Field(description="City.", min_length=2)],
+            {"description": "City.", "minLength": 2, "type": "string"},
+        ),
         (Annotated[int, Field(title="Value")], {"type": "integer"}),
         (Annotated[int, Field(title="How many of them")], {"title": "How many of them", "type": "integer"}),
     ],
@@ -101,7 +104,15 @@ def test_a_parameters_schema(annotation, schema):
     [
         (Color, {"Color": {"enum": ["red", "blue"], "type": "string"}}),
         (Book, {"Book": BOOK}),
-        (Tree, {"Tree": {"properties": {"children": {"default": [], "items": {"$ref": "#/$defs/Tree"}, "type": "array"}}, "type": "object"}}),
+        (
+            Tree,
+            {
+                "Tree": {
+                    "properties": {"children": {"default": [], "items": {"$ref": "#/$defs/Tree"}, "type": "array"}},
+                    "type": "object",
+                }
+            },
+        ),
         (Options, {"Options": {"properties": {"depth": {"type": "integer"}}, "type": "object"}}),
     ],
     ids=str,
@@ -149,7 +160,7 @@ def test_no_parameters_is_an_empty_object():
 
 def test_the_text_is_canonical():
     @tool
-    def f(zeta: int, alpha: Color = Color.BLUE, ümlaut: float = 1.0) -> None: ...
+    def f(zeta: int, alpha: Color = Color.BLUE, ümlaut: float = 1.0) -> None: ...  # noqa: PLC2401 - as a user may
 
     assert f.schema == dumps(json.loads(f.schema))
     assert f.schema.index("alpha") < f.schema.index("zeta")
@@ -169,11 +180,13 @@ def test_pythons_own_typed_dict_is_refused_with_the_way_out_where_pydantic_refus
     import sys
     import typing
 
-    Native = typing.TypedDict("Native", {"a": int})
+    class Native(typing.TypedDict):
+        a: int
+
     if sys.version_info >= (3, 12):
         assert derived(Native)["$defs"]
     else:
-        with pytest.raises(AgentConfigError, match="typing_extensions.TypedDict"):
+        with pytest.raises(AgentConfigError, match=r"typing_extensions\.TypedDict"):
             derived(Native)
 
 

@@ -55,14 +55,10 @@ async def test_what_is_raised_is_raised_here_with_its_traceback(error):
 
 
 async def test_stop_iteration_becomes_an_error_that_a_coroutine_can_raise():
-    with pytest.raises(RuntimeError, match="StopIteration was raised: 5") as caught:
-        await run_in_thread(lambda: next(iter(())) if False else (_ for _ in ()).throw(StopIteration(5)))
-    assert "StopIteration" in str(caught.value)
-
     def exhausted():
-        return next(iter(()))
+        raise StopIteration("empty")
 
-    with pytest.raises(RuntimeError, match="StopIteration was raised") as caught:
+    with pytest.raises(RuntimeError, match="StopIteration was raised: empty") as caught:
         await run_in_thread(exhausted)
     assert isinstance(caught.value.__cause__, StopIteration)
 

@@ -2,6 +2,7 @@
 
 _agent       the value and its entry points
 _config      what it is told once
+_wiring      its parts as one value, and the RunStarted that follows from them
 _execute     one run from first to last event, live or replayed
 _loop        model, tools, model, …; how an end becomes a terminal event
 _transcript  the conversation as the provider is shown it

@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from starling.agent._blocking import run_blocking
-from starling.agent._execute import Finished, Recording, Wiring, replay_recorded, run_goal, run_started
+from starling.agent._execute import Finished, Recording, replay_recorded, run_goal
 from starling.agent._stream import Done, news_of
+from starling.agent._wiring import Wiring, run_started
 from starling.errors import AgentConfigError
 from starling.instrumentation import NoMetrics
 
@@ -43,7 +44,7 @@ class Agent:
         metrics: told what happens, see `starling.instrumentation.Metrics`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the order is part of the public interface
         self,
         provider: Provider,
         config: Config,
@@ -127,8 +128,12 @@ class Agent:
 
         def observe(events: Sequence[Event]) -> None:
             # A sync tool commits from its own thread; its events must reach the queue before what follows them.
-            loop.call_soon_threadsafe(lambda: [queue.put_nowait(event) for event in events])
+            loop.call_soon_threadsafe(put, events)
             seen.extend(events)
+
+        def put(events: Sequence[Event]) -> None:
+            for event in events:
+                queue.put_nowait(event)
 
         task = asyncio.create_task(run_goal(self._wiring(), goal, "", observe))
         task.add_done_callback(lambda ended: loop.call_soon(queue.put_nowait, _done(ended, seen)))
@@ -143,9 +148,7 @@ class Agent:
                 task.cancel()
                 await asyncio.wait([task])
 
-    async def _replay(
-        self, recording: Recording, observe: Callable[[Sequence[Event]], None] | None = None
-    ) -> Finished:
+    async def _replay(self, recording: Recording, observe: Callable[[Sequence[Event]], None] | None = None) -> Finished:
         """Go through a recorded run, its recorded goal included. For `starling.replay`."""
         wiring = self._wiring()
         wiring.check()

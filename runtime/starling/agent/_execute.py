@@ -7,38 +7,24 @@ becomes is the ambient session's decision, if there is one.
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starling import ambient
-from starling._cbor import Raw, encode
 from starling._ulid import new as new_ulid
-from starling._version import RECORDED_AS
-from starling.agent._config import check_wiring
 from starling.agent._loop import NOT_FOR_THE_LOG, Conversation, Ending, completed, conclude, converse
 from starling.agent._result import result_of
 from starling.agent._transcript import prompt_changes, user_message
-from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError, RunInUseError
+from starling.agent._wiring import run_started
+from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError
 from starling.event import (
-    BudgetLimits,
     Chain,
     Kind,
     RunCompleted,
     RunStarted,
-    ToolDescription,
-    ToolSchema,
-    params_hash,
-    registry_hash,
-    schema_hash,
-    text_hash,
 )
 from starling.eventlog import preflight
-from starling.instrumentation import NoMetrics
-from starling.provider import ToolDefinition
 from starling.step._dialect import OURS, dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._frame import Frame, current, enclosing
@@ -50,46 +36,13 @@ from starling.step._run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from starling.agent._config import Config
     from starling.agent._result import RunResult
+    from starling.agent._wiring import Wiring
     from starling.ambient import ReplayOptions, RunRecorder
-    from starling.budget import Budget
     from starling.event import Event, Payload
     from starling.eventlog import EventLog
-    from starling.instrumentation import Metrics
-    from starling.provider import Provider
-    from starling.tool import Tool
 
-__all__ = ["Finished", "Recording", "Wiring", "replay_recorded", "run_goal", "run_started"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wiring:
-    """What an agent consists of, checked."""
-
-    provider: Provider
-    config: Config
-    log: EventLog
-    tools: tuple[Tool, ...] = ()
-    budget: Budget | None = None
-    namespace: str = ""
-    metrics: Metrics = field(default_factory=NoMetrics)
-
-    def check(self) -> None:
-        """Refuse a wiring that cannot run."""
-        check_wiring(self.provider, self.config, self.log, self.tools, self.namespace)
-
-    @property
-    def definitions(self) -> tuple[ToolDefinition, ...]:
-        """The tools as the model is told of them, in the agent's order."""
-        return tuple(
-            ToolDefinition(name=tool.name, description=tool.description, schema=tool.schema) for tool in self.tools
-        )
-
-    @property
-    def logger(self) -> logging.Logger:
-        """Where the run's start and end are logged."""
-        return self.config.logger or logging.getLogger("starling")
+__all__ = ["Finished", "Recording", "replay_recorded", "run_goal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,47 +85,8 @@ class Recording:
     def started(self) -> RunStarted:
         """The first event."""
         started = self.payloads[0]
-        assert isinstance(started, RunStarted)  # noqa: S101 - checked in `of`
+        assert isinstance(started, RunStarted)  # checked in `of`
         return started
-
-
-def run_started(wiring: Wiring, goal: str) -> RunStarted:
-    """The first event of a run with this wiring."""
-    info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
-    params = None if config.params is None else Raw(encode(config.params, max_depth=31))
-    schemas = tuple(
-        ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
-        for tool in sorted(definitions, key=lambda tool: tool.name.encode())
-    )
-    return RunStarted(
-        goal=goal,
-        provider_id=info.id,
-        model_id=config.model,
-        api_version=info.api_version,
-        params_hash=params_hash(params),
-        params=params,
-        system_prompt_hash=text_hash(config.system_prompt),
-        system_prompt=config.system_prompt,
-        tool_registry_hash=registry_hash(schemas),
-        tool_schemas=schemas,
-        budget=_limits(wiring.budget),
-        starling_version=RECORDED_AS,
-        app_version=config.app_version,
-        tools=tuple(
-            ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
-        ),
-    )
-
-
-def _limits(budget: Budget | None) -> BudgetLimits | None:
-    if budget is None:
-        return None
-    return BudgetLimits(
-        max_input_tokens=budget.max_input_tokens,
-        max_output_tokens=budget.max_output_tokens,
-        max_usd=budget.max_usd,
-        max_wall_clock_ms=budget.wall_clock_ms,
-    )
 
 
 # --- live or replayed, as the session decides
@@ -229,9 +143,7 @@ async def _execute_live(
         if observe is not None:
             observe(events)
 
-    journal = LiveJournal(
-        Chain(run_id), wiring.log, clock=time.time_ns, committed=committed, emit_timeout_s=wiring.config.emit_timeout
-    )
+    journal = LiveJournal(Chain(run_id), wiring.log, committed=committed, emit_timeout_s=wiring.config.emit_timeout)
     run = _run(wiring, run_id, journal)
     run.dialect = OURS
     return await _execute(wiring, run, started)
@@ -289,9 +201,7 @@ def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
         from dataclasses import replace
 
         return replace(started, provider_id=recorded.provider_id, api_version=recorded.api_version)
-    changes = tuple(
-        change for change in changes_between(recorded, started) if change.path in names
-    )
+    changes = tuple(change for change in changes_between(recorded, started) if change.path in names)
     if not changes:
         return started
     divergence = Divergence(
@@ -315,7 +225,7 @@ def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
 
 
 def _identity(started: RunStarted) -> str:
-    return "/".join((started.provider_id, started.api_version, started.model_id))
+    return f"{started.provider_id}/{started.api_version}/{started.model_id}"
 
 
 async def _delivery(
@@ -346,16 +256,13 @@ def _run(wiring: Wiring, run_id: str, journal: LiveJournal | ReplayJournal) -> R
         dialect=OURS,
         require_raw_response_hash=wiring.config.require_raw_response_hash,
         max_parallel_tools=wiring.config.max_parallel_tools,
-        random=lambda: secrets.randbits(64),
         metrics=wiring.metrics,
         logger=wiring.logger,
     )
 
 
 async def _execute(wiring: Wiring, run: Run, started: RunStarted) -> Finished:
-    conversation = Conversation(
-        config=wiring.config, tools=wiring.definitions, messages=[user_message(started.goal)]
-    )
+    conversation = Conversation(config=wiring.config, tools=wiring.definitions, messages=[user_message(started.goal)])
     with _inside(run):
         run.metrics.run_started()
         run.logger.info("run started", extra={"run_id": run.run_id, "model": started.model_id})

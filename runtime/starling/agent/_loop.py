@@ -136,7 +136,7 @@ def completed(run: Run, final_text: str) -> Ending:
     return Ending(terminal=terminal)
 
 
-def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:
+def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:  # noqa: PLR0911 - a table of cases
     """What a run that did not complete leaves in the log, and what its caller gets.
 
     Args:

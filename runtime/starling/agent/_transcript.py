@@ -114,7 +114,7 @@ def prompt_changes(recorded: Sequence[Payload], request: Request, dialect: Diale
         request: what today's code asks.
     """
     started = recorded[0]
-    assert isinstance(started, RunStarted)  # noqa: S101 - every run begins with it
+    assert isinstance(started, RunStarted)  # every run begins with it
     was = Request(
         model=started.model_id,
         system_prompt=started.system_prompt,

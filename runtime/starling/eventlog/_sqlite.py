@@ -21,7 +21,7 @@ from starling.eventlog._migrations import EVENTS_TABLE, apply_pending, pending, 
 from starling.eventlog._protocol import MigrationReport
 from starling.eventlog._schema import check_version, refuse_newer
 from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
-from starling.eventlog._sqlite_errors import map_error
+from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.eventlog._sqlite_open import open_connection, transaction
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class SQLiteLog(InlineLog):
     def _stored_version(self) -> int:
         try:
             return stored_version(self._connection, self._path)
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "reading the schema version") from error
 
     def _migrate(self) -> tuple[int, ...]:
@@ -131,7 +131,7 @@ class SQLiteLog(InlineLog):
         try:
             with transaction(self._connection):
                 return apply_pending(self._connection, self._path)
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "migrate", writing=True) from error
 
     # -- writing
@@ -164,7 +164,7 @@ class SQLiteLog(InlineLog):
                     raise self._advanced_elsewhere(run_id, rows[0][1])
         except sqlite3.IntegrityError as error:
             raise self._advanced_elsewhere(run_id, rows[0][1]) from error
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "append", writing=True, run_id=run_id) from error
 
     def _advanced_elsewhere(self, run_id: str, seq: int) -> InvalidAppendError:
@@ -203,7 +203,7 @@ class SQLiteLog(InlineLog):
             rows = self._connection.execute(statement, (run_id, *arguments)).fetchall()
         except UnicodeEncodeError:
             return []  # a lone surrogate: no run was ever stored under such an id
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "read", run_id=run_id) from error
         return [event_of_row(row, self._path) for row in rows]
 
@@ -218,5 +218,5 @@ class SQLiteLog(InlineLog):
         self._heads.clear()
         try:
             self._connection.close()
-        except sqlite3.Error as error:
+        except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "close") from error

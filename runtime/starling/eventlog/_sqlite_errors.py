@@ -6,7 +6,10 @@ import sqlite3
 
 from starling.errors import LogCorruptError, LogError, LogWriteError
 
-__all__ = ["map_error"]
+__all__ = ["DRIVER_ERRORS", "map_error"]
+
+DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What ``sqlite3`` raises on damaged files: its own errors, and a bare one when its message quotes broken text."""
 
 # Primary result code -> what it means for whoever reads the message, and what to do.
 _MEANING: dict[int, tuple[str, str]] = {
@@ -37,11 +40,11 @@ _CORRUPT: dict[int, str] = {
 }
 
 
-def map_error(error: sqlite3.Error, path: str, action: str, *, writing: bool = False, run_id: str = "") -> LogError:
+def map_error(error: Exception, path: str, action: str, *, writing: bool = False, run_id: str = "") -> LogError:
     """The error to raise ``from`` a driver's error.
 
     Args:
-        error: what ``sqlite3`` raised.
+        error: what ``sqlite3`` raised, one of `DRIVER_ERRORS`.
         path: the database.
         action: what was tried, such as ``"append"``.
         writing: a failure of the storage is then a `LogWriteError`.
@@ -49,7 +52,7 @@ def map_error(error: sqlite3.Error, path: str, action: str, *, writing: bool = F
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     where = f"{path}: {action}" + (f" of run {run_id}" if run_id else "") + " failed"
-    if code in _CORRUPT and isinstance(error, sqlite3.DatabaseError):
+    if code in _CORRUPT:
         text = f"{where}: {_CORRUPT[code]} ({error}). Restore it from a copy, or record it again"
         return LogCorruptError(text, path=path, run_id=run_id)
     cause, cure = _MEANING.get(code, ("SQLite refused it", "SQLite's own words are in brackets"))

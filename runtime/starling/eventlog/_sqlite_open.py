@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from starling.errors import LogError, ReadOnlyError
 from starling.eventlog._migrations import EVENTS_TABLE, LEGACY_TABLE, apply_pending, pending, stored_version, tables
 from starling.eventlog._schema import refuse_newer
-from starling.eventlog._sqlite_errors import map_error
+from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +48,11 @@ def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
             isolation_level=None,
             check_same_thread=False,
         )
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise map_error(error, str(path), "open") from error
     try:
         (_check_readable if read_only else _prepare_for_writing)(connection, str(path))
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         connection.close()
         raise map_error(error, str(path), "open") from error
     except BaseException:

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from starling.errors import FixtureError, LogCorruptError, LogWriteError
-from starling.eventlog._sqlite_errors import map_error
+from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.replay._fixture_format import Fixture, FixtureRun, from_connection, to_bytes
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def read_fixture(path: Path) -> Fixture:
     try:
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
             return from_connection(connection, path)
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise map_error(error, str(path), "reading the fixture") from error
 
 

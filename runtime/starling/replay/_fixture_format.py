@@ -38,7 +38,7 @@ FORMAT_VERSION = 1
 """The version of the two tables of ours that this library writes, and the newest that it reads."""
 
 _RUNS_TABLE = "starling_fixture_runs"
-_PAGE_SIZE = 512  # most events are smaller than a page of the default size, and a fixture is committed
+_PAGE_SIZES = (512, 1024, 2048, 4096, 8192)  # what packs best depends on the events, and fixtures are committed
 _CREATE_SETTINGS = f"CREATE TABLE {FIXTURE_TABLE} (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _CREATE_RUNS = f"""
 CREATE TABLE {_RUNS_TABLE} (position INTEGER PRIMARY KEY, run_id TEXT NOT NULL, head_hash BLOB NOT NULL,
@@ -96,8 +96,12 @@ def to_bytes(fixture: Fixture) -> bytes:
         FixtureError: two runs have one id, a run's events are of another run, or ``recorded_at`` is no time.
     """
     _check(fixture)
+    return min((_image(fixture, page_size) for page_size in _PAGE_SIZES), key=len)
+
+
+def _image(fixture: Fixture, page_size: int) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
+        connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("BEGIN")
         create_tables(connection)
         connection.execute(_CREATE_SETTINGS)
@@ -169,7 +173,7 @@ def from_connection(connection: sqlite3.Connection, path: Path) -> Fixture:
     Raises:
         FixtureError: it is no fixture, or a newer version of this library wrote it.
         LogCorruptError: it was damaged or edited; the text says where.
-        sqlite3.Error: SQLite cannot read it.
+        sqlite3.Error, UnicodeDecodeError: SQLite cannot read it.
     """
     _check_tables(connection, path)
     _check_pages(connection, path)
@@ -203,6 +207,10 @@ def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    ((pages,), (page_size,)) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    size = path.stat().st_size
+    if size != pages * page_size:
+        raise _corrupt(path, f"it was cut short or added to: it should have {pages * page_size} bytes, but has {size}")
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise _corrupt(path, f"SQLite finds it damaged: {verdict}")

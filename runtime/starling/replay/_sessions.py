@@ -183,7 +183,7 @@ def _without_version(recorded: bytes, produced: RunStarted) -> bytes:
     from starling.event import decode_payload
 
     started = decode_payload(Kind.RunStarted, recorded)
-    assert isinstance(started, RunStarted)  # noqa: S101 - by its kind
+    assert isinstance(started, RunStarted)  # by its kind
     return encode_payload(replace(started, starling_version=produced.starling_version))
 
 
@@ -201,9 +201,7 @@ def _not_asked_for(run: FixtureRun) -> NondeterminismError:
         length=len(run.events),
         call_id=run.parent_call_id,
     )
-    return NondeterminismError(
-        f"{divergence}\n{divergence.reason}", run_id=run.run_id, divergences=(divergence,)
-    )
+    return NondeterminismError(f"{divergence}\n{divergence.reason}", run_id=run.run_id, divergences=(divergence,))
 
 
 @dataclass(slots=True, eq=False)

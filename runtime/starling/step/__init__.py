@@ -6,6 +6,7 @@ _llm         one model call
 _tools       tool dispatch: batches, retries, timeouts
 _journal     what the above write to, live: chain and pending events, commits to the log
 _replay      the same on replay: comparison with the recording
+_compare     what is compared and what the environment decided
 _tree        a recorded run cut by tool call
 _divergence  what is said when they differ
 _meter       running totals and budgets

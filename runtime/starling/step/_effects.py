@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import secrets
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -48,8 +50,6 @@ def random() -> int:
     Raises:
         StepContextError: no run is active here.
     """
-    import secrets
-
     frame = current_frame("random")
     return secrets.randbits(64) if frame is None else _value(frame, "rand", frame.run.random)
 
@@ -168,12 +168,12 @@ def _rebuild(error: EffectError) -> BaseException:
         name = error.type.rpartition(".")[2]
         stand_in = type(name, (RecordedEffectError,), {"__module__": __name__})
         return cast("BaseException", stand_in(error.message, recorded_type=error.type))
-    for build in (lambda: cls(error.message), lambda: _bare(cls, error.message)):
+    for build in (cls, functools.partial(_bare, cls)):
         try:
-            rebuilt = build()
+            rebuilt = build(error.message)
             if str(rebuilt) == error.message:
                 return rebuilt
-        except Exception:  # noqa: BLE001, S112, PERF203 - a constructor of the user's that wants other arguments
+        except Exception:  # noqa: BLE001, S112 - a constructor of the user's that wants other arguments
             continue
     spoken = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__str__": lambda _: error.message})
     return _bare(spoken, error.message)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
+
 from starling._ulid import new as new_ulid
 from starling.errors import InvalidAppendError, LogWriteError, RunInUseError, StarlingError
 from starling.event import Chain, event_hash
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from starling.step._frame import Frame
 
 __all__ = ["Journal", "LiveJournal"]
+
 
 class Journal(Protocol):
     """Takes what the code decides and gives what the environment decided."""
@@ -99,10 +102,10 @@ class LiveJournal:
     Args:
         chain: where the run stands; a new run starts with an empty one.
         log: the agent's event log.
-        clock: Unix nanoseconds.
         committed: called with each batch once it is in the log.
         emit_timeout_s: how long one append may take; 0 means without bound. Logs that append in line (SQLite, memory)
             have a bound of their own.
+        clock: Unix nanoseconds, for the events' timestamps.
     """
 
     replaying = False
@@ -112,9 +115,9 @@ class LiveJournal:
         chain: Chain,
         log: EventLog,
         *,
-        clock: Callable[[], int],
         committed: Callable[[Sequence[Event]], None],
         emit_timeout_s: float = 0.0,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.chain = chain
         self._log = log

@@ -90,9 +90,7 @@ def shown_args(args: Any) -> str:
 
 def tool_uses_of(message: AssistantMessageCompleted) -> tuple[ToolUse, ...]:
     """A message's planned calls as later requests show them."""
-    return tuple(
-        ToolUse(call_id=use.call_id, name=use.tool, args=shown_args(use.args)) for use in message.tool_uses
-    )
+    return tuple(ToolUse(call_id=use.call_id, name=use.tool, args=shown_args(use.args)) for use in message.tool_uses)
 
 
 def _trip(run: Run, exceeded: BudgetExceeded | None) -> None:
@@ -147,9 +145,7 @@ def _closeable(stream: Any) -> Any:
 
 def _emit_reasoning(run: Run, turn_id: str, block: Reasoning) -> None:
     run.emit(
-        ReasoningEmitted(
-            turn_id=turn_id, content=block.content, signature=block.signature, redacted=block.redacted
-        )
+        ReasoningEmitted(turn_id=turn_id, content=block.content, signature=block.signature, redacted=block.redacted)
     )
 
 
@@ -221,9 +217,7 @@ def _recorded_turn(run: Run, journal: ReplayJournal) -> Turn:
             case ReasoningEmitted():
                 journal.take()
                 reasoning.append(
-                    Reasoning(
-                        content=recorded.content, signature=recorded.signature or b"", redacted=recorded.redacted
-                    )
+                    Reasoning(content=recorded.content, signature=recorded.signature or b"", redacted=recorded.redacted)
                 )
             case AssistantMessageCompleted():
                 return Turn(message=_priced(run, journal, recorded), reasoning=tuple(reasoning))
@@ -252,7 +246,7 @@ def _priced(run: Run, journal: ReplayJournal, recorded: AssistantMessageComplete
         )
         produced = replace(recorded, cost_usd=run.meter.cost_of(usage))
     taken = run.emit(produced)
-    assert isinstance(taken, AssistantMessageCompleted)  # noqa: S101 - the journal returns what stands there
+    assert isinstance(taken, AssistantMessageCompleted)  # the journal returns what stands there
     return taken
 
 

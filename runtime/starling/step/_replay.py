@@ -11,51 +11,33 @@ Nothing is hashed here: an event that compares equal *is* the recorded one. A di
 from __future__ import annotations
 
 import threading
-from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from starling.errors import NondeterminismError
 from starling.event import (
     AssistantMessageCompleted,
-    BudgetExceeded,
     Kind,
-    RunStarted,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
     TurnStarted,
     encode_payload,
 )
+from starling.step._compare import carry_over, classify, interrupts
 from starling.step._divergence import Divergence, changes_between
 from starling.step._tree import Node, build_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starling.ambient import ReplayOptions
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
     from starling.provider import Request
     from starling.step._dialect import Dialect
-    from starling.step._divergence import Change, DivergenceClass
+    from starling.step._divergence import Change
     from starling.step._frame import Frame
 
 __all__ = ["Interruption", "ReplayJournal"]
-
-_ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
-    Kind.RunStarted: ("starling_version",),
-    Kind.ToolCallCompleted: ("duration_ms",),
-    Kind.ToolCallFailed: ("duration_ms",),
-    Kind.SideEffectRecorded: ("value", "error", "ordinal"),
-    Kind.RunCompleted: ("duration_ms", "merkle_root"),
-    Kind.RunFailed: ("duration_ms", "merkle_root"),
-}
-"""Fields that the environment decides: carried over from the recording before anything is compared."""
-
-_COSTS: Mapping[Kind, tuple[str, ...]] = {
-    Kind.AssistantMessageCompleted: ("cost_usd",),
-    Kind.RunCompleted: ("total_cost_usd",),
-}
-"""Fields that follow from the price table: carried over too, unless prices are to be compared."""
 
 
 class Interruption(BaseException):
@@ -106,7 +88,6 @@ class ReplayJournal:
         self._root = build_tree(payloads, owned_effects=dialect.owned_effects)
         self._done = bytearray(len(events))
         self._delivered = 0
-        self._ignored = _ignored_fields(options.ignore)
         self._lock = threading.RLock()
         self._failure: NondeterminismError | None = None
 
@@ -125,7 +106,8 @@ class ReplayJournal:
     def emit(self, payload: Payload) -> Payload:
         """Compare an event of the run itself."""
         with self._lock:
-            return self._reproduce(self._root, self._next_of_run(payload), payload)
+            recorded: Payload = self._reproduce(self._root, self._next_of_run(payload), payload)
+        return recorded
 
     def emit_terminal(self, payload: Terminal) -> Terminal:
         """Compare the last event."""
@@ -136,14 +118,14 @@ class ReplayJournal:
         """Take the run's own next event as recorded: its content is the environment's."""
         with self._lock:
             index = self._next_own(self._root)
-            assert index is not None, "callers look at next_recorded first"  # noqa: S101
+            assert index is not None, "callers look at next_recorded first"
             self._consume(index)
             return self._payloads[index]
 
     def _next_of_run(self, payload: Payload) -> int | None:
         self._raise_failure()
         index = self._next_own(self._root)
-        if index is not None and _interrupts(self._payloads[index], payload):
+        if index is not None and interrupts(self._payloads[index], payload):
             raise Interruption(self._payloads[index])
         return index
 
@@ -156,7 +138,7 @@ class ReplayJournal:
             parent.check()
             index = self._next_child(node) if parent.call_id else self._next_of_run(payload)
             self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id or node is not self._root)
-            assert index is not None, "an index that is None diverges"  # noqa: S101
+            assert index is not None, "an index that is None diverges"
             return node.children[index]
 
     def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
@@ -228,7 +210,7 @@ class ReplayJournal:
                 raise self._diverge(node, None, produced, frame)
             self._consume(index)
             recorded = self._payloads[index]
-            assert isinstance(recorded, SideEffectRecorded)  # noqa: S101 - the tree holds nothing else there
+            assert isinstance(recorded, SideEffectRecorded)  # the tree holds nothing else there
             return recorded
 
     def effect(self, frame: Frame, payload: SideEffectRecorded, request: int) -> None:  # noqa: ARG002
@@ -295,7 +277,15 @@ class ReplayJournal:
     def missing_answer(self) -> NondeterminismError:
         """The recorded turn has no answer, so the code cannot go on."""
         with self._lock:
-            produced = AssistantMessageCompleted(turn_id="", text="", stop_reason="", input_tokens=0, output_tokens=0)
+            produced = AssistantMessageCompleted(
+                turn_id="",
+                text="",
+                stop_reason="",
+                input_tokens=0,
+                output_tokens=0,
+                cost_usd=0.0,
+                raw_response_hash=None,
+            )
             return self._diverge(self._root, None, produced)
 
     # --- comparing
@@ -321,17 +311,7 @@ class ReplayJournal:
         return recorded
 
     def _equal(self, index: int, payload: Payload) -> bool:
-        return encode_payload(self._carry_over(self._payloads[index], payload)) == self._events[index].payload
-
-    def _carry_over(self, recorded: Payload, produced: Payload) -> Payload:
-        """Today's payload with what the environment decided, and what is ignored, taken from the recording."""
-        kind = recorded.KIND
-        names = {*_ENVIRONMENT.get(kind, ()), *self._ignored.get(kind.name, ())}
-        if not self.options.compare_cost:
-            names.update(_COSTS.get(kind, ()))
-        if isinstance(recorded, RunStarted) and not recorded.tools:
-            names.add("tools")
-        return replace(produced, **{name: getattr(recorded, name) for name in names}) if names else produced
+        return encode_payload(carry_over(self._payloads[index], payload, self.options)) == self._events[index].payload
 
     def _diverge(
         self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None
@@ -346,8 +326,8 @@ class ReplayJournal:
         length = len(self._events)
         recorded = self._payloads[index] if index < length else None
         if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
-            produced = self._carry_over(recorded, produced)
-        cls, reason = _classify(recorded, produced)
+            produced = carry_over(recorded, produced, self.options)
+        cls, reason = classify(recorded, produced)
         changes = changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()
         if isinstance(recorded, TurnStarted) and isinstance(produced, TurnStarted) and self.request is not None:
             changes = self._explain(index, self.request) or changes
@@ -424,55 +404,3 @@ class ReplayJournal:
                 self._consume(own)
                 if own in node.children:
                     self._consume_until(node.children[own], len(self._events))
-
-
-def _interrupts(recorded: Payload, produced: Payload) -> bool:
-    """Whether the recording shows an act of the environment where the code wants to go on."""
-    if recorded.KIND in (Kind.RunCancelled, Kind.RunResumed):
-        return produced.KIND is not recorded.KIND
-    return isinstance(recorded, BudgetExceeded) and recorded.limit == "wall_clock" and produced.KIND is not recorded.KIND
-
-
-def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
-    if recorded is None:
-        return "exhausted", f"the recording ends here, but the code went on with {_name(produced)}"
-    if produced is None:
-        return "kind", f"the code stopped, but the recording goes on with {_name(recorded)}"
-    if recorded.KIND is not produced.KIND:
-        return "kind", f"recorded was {_name(recorded)}, but the code produced {_name(produced)}"
-    if getattr(recorded, "turn_id", None) != getattr(produced, "turn_id", None):
-        return "turn_id", f"{recorded.KIND} names another turn than recorded"
-    return "payload", f"{recorded.KIND} differs from the recorded one"
-
-
-def _name(payload: Payload | None) -> str:
-    """A payload in a few words."""
-    match payload:
-        case None:
-            return "nothing"
-        case SideEffectRecorded(name=name):
-            return f"SideEffectRecorded {name!r}"
-        case ToolCallScheduled(tool=tool, call_id=call_id):
-            return f"ToolCallScheduled of {tool!r} (call {call_id})"
-        case ToolCallFailed(error=error, call_id=call_id):
-            return f"ToolCallFailed (call {call_id}): {error[:200]}"
-        case AssistantMessageCompleted(tool_uses=uses) if uses:
-            return "AssistantMessageCompleted that calls " + ", ".join(use.tool for use in uses)
-        case _:
-            return str(payload.KIND)
-
-
-def _ignored_fields(paths: frozenset[str]) -> dict[str, set[str]]:
-    """``Kind.field`` paths by kind."""
-    by_kind: dict[str, set[str]] = {}
-    for path in paths:
-        kind, _, name = path.partition(".")
-        by_kind.setdefault(kind, set()).add(name)
-    return by_kind
-
-
-def ignorable_paths() -> frozenset[str]:
-    """Every path that ``ignore`` may name."""
-    from starling.event import PAYLOADS
-
-    return frozenset(f"{kind.name}.{field.name}" for kind, cls in PAYLOADS.items() for field in fields(cls))

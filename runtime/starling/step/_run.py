@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import logging  # noqa: TC003 - a dataclass field names it
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ __all__ = ["DEFAULT_MAX_PARALLEL_TOOLS", "Run"]
 
 DEFAULT_MAX_PARALLEL_TOOLS = 8
 """How many tool calls of one batch run at a time. Source: seed, "Parallel tool calls"."""
+
+
+def _random_64() -> int:
+    return secrets.randbits(64)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,7 +56,7 @@ class Run:
     max_parallel_tools: int = DEFAULT_MAX_PARALLEL_TOOLS
     out_of_time: Callable[[], bool] = bool
     clock: Callable[[], int] = time.time_ns
-    random: Callable[[], int]
+    random: Callable[[], int] = _random_64
     metrics: Metrics
     logger: logging.Logger
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)

@@ -126,7 +126,7 @@ async def call_tools(calls: Sequence[ToolCall]) -> list[Any]:
 def tool_call_error(outcome: Outcome) -> ToolCallError:
     """The error for a failed call."""
     failed = outcome.failure
-    assert failed is not None, "only for failed calls"  # noqa: S101
+    assert failed is not None, "only for failed calls"
     text = _texts.tool_failed(outcome.call.name, outcome.call_id, failed.error)
     return ToolCallError(text, tool=outcome.call.name, call_id=outcome.call_id, error=failed.error, error_type="tool")
 

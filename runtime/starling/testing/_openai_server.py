@@ -75,7 +75,7 @@ class OpenAIServer:
 
     The n-th request gets the n-th turn. A turn that begins with a failure is an HTTP error of that status, without a
     status a connection that breaks; a later failure is an error event in the stream. Answers carry ``x-request-id``
-    (``req_1``, ``req_2``, …).
+    (``req_1``, ``req_2``, …). Functions of the script run in the connection's thread and are not awaited.
 
     Args:
         script: what to answer. Plain turns are sent as a well-behaved server would.

@@ -13,7 +13,6 @@ from starling.errors import StarlingError
 from starling.provider import (
     EndChunk,
     ReasoningChunk,
-    RedactedThinkingChunk,
     TextChunk,
     ToolUseDelta,
     ToolUseEnd,
@@ -92,8 +91,8 @@ def completion(turn: Turn, *, model: str, completion_id: str) -> dict[str, Any]:
             {"id": use.call_id, "type": "function", "function": {"name": use.name, "arguments": use.raw_args}}
             for use in response.tool_uses
         ]
-    if any(block.redacted for block in response.reasoning):
-        raise _no_words(RedactedThinkingChunk(text=""))
+    if any(block.redacted or block.signature for block in response.reasoning):
+        raise _no_words("signed or redacted reasoning")
     if response.reasoning:
         message["reasoning_content"] = "".join(block.content for block in response.reasoning)
     choice = {"index": 0, "message": message, "finish_reason": response.stop_reason, "logprobs": None}
@@ -126,9 +125,9 @@ def _text_delta(step: Step) -> dict[str, Any]:
     match step:
         case TextChunk():
             return {"content": step.text}
-        case ReasoningChunk():
+        case ReasoningChunk() if not step.signature:
             return {"reasoning_content": step.text}
-    raise _no_words(step)
+    raise _no_words(type(step).__name__)
 
 
 def _call_pieces(step: ToolUseStart | ToolUseDelta, fragment: int) -> list[dict[str, Any]]:
@@ -138,8 +137,8 @@ def _call_pieces(step: ToolUseStart | ToolUseDelta, fragment: int) -> list[dict[
     return [{"function": {"arguments": piece}} for piece in pieces]
 
 
-def _no_words(step: object) -> StarlingError:
-    return StarlingError(f"OpenAI's wire cannot carry {type(step).__name__}; take it out of the script")
+def _no_words(what: str) -> StarlingError:
+    return StarlingError(f"OpenAI's wire cannot carry {what} as scripted; take it out of the script")
 
 
 def _choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from starling.provider import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from typing import Self
 
 __all__ = ["DEFAULT_USAGE", "Do", "Fail", "Hang", "Script", "Step", "Turn"]
@@ -87,8 +87,8 @@ class Script:
         turns: turns to begin with, each exactly as given: a `Turn` or its chunks.
     """
 
-    def __init__(self, turns: list[Turn] | list[list[Step]] | tuple[Turn, ...] | None = None) -> None:
-        self._turns = [turn if isinstance(turn, Turn) else Turn(steps=tuple(turn)) for turn in turns or ()]
+    def __init__(self, turns: Sequence[Turn | Sequence[Step]] = ()) -> None:
+        self._turns = [turn if isinstance(turn, Turn) else Turn(steps=tuple(turn)) for turn in turns]
         self._open: list[Step] | None = None
         self._calls = 0
 

@@ -12,7 +12,7 @@ from starling.provider import Capabilities, ProviderInfo, wrap_http_status
 from starling.testing._script import Do, Fail, Hang, Script, Step, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from starling.provider import Chunk, Request
 
@@ -40,7 +40,7 @@ class ScriptedProvider(Script):
 
     def __init__(
         self,
-        turns: list[Turn] | list[list[Step]] | tuple[Turn, ...] | None = None,
+        turns: Sequence[Turn | Sequence[Step]] = (),
         *,
         provider_id: str = "scripted",
         api_version: str = "v0",

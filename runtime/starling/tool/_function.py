@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from starling._callable_module import make_callable
 from starling._canonical_json import dumps, loads
 from starling.errors import AgentConfigError, UnencodableValueError
 from starling.tool._arguments import Arguments, reject_malformed
@@ -19,6 +20,7 @@ from starling.tool._threads import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
 __all__ = ["FunctionTool", "tool"]
 
@@ -181,9 +183,7 @@ def tool(
         AgentConfigError: the function or an option cannot make a tool; ``field`` names it. Annotations are looked at
             when the schema is first needed.
     """
-    # Where the decorator is written: annotations may use the local names there.
-    caller = sys._getframe(1)
-    names_in_scope = {} if caller.f_locals is caller.f_globals else dict(caller.f_locals)
+    names_in_scope = _local_names(sys._getframe(1))
 
     def make(made_from: Callable[..., Any]) -> FunctionTool[..., Any]:
         tool_name = _checked_name(made_from, name)
@@ -201,6 +201,13 @@ def tool(
         )
 
     return make if function is None else make(function)
+
+
+def _local_names(caller: FrameType | None) -> dict[str, Any]:
+    """The local names where a decorator is written, which annotations there may use."""
+    while caller is not None and caller.f_globals.get("__name__") == make_callable.__module__:
+        caller = caller.f_back  # `starling.tool` was called as a function
+    return {} if caller is None or caller.f_locals is caller.f_globals else dict(caller.f_locals)
 
 
 def _checked_name(function: Callable[..., Any], name: str | None) -> str:

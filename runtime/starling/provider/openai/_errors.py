@@ -15,7 +15,7 @@ from starling.provider._errors import provider_error_text, wrap_http_status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["error_from_body", "error_from_status", "error_from_transport", "is_transport_error"]
+__all__ = ["error_from_body", "error_from_status", "error_from_transport", "is_transport_error", "redact"]
 
 _HTTP_PACKAGES = frozenset({"anyio", "httpcore", "httpcore2", "httpx", "httpx2"})
 
@@ -55,7 +55,7 @@ def error_from_status(
         secret: the API key; it is taken out of the message should the server repeat it.
     """
     return wrap_http_status(
-        _redact(_message(body) or "no message", secret),
+        redact(_message(body) or "no message", secret),
         status,
         provider=provider,
         request_id=headers.get("x-request-id", ""),
@@ -68,7 +68,7 @@ def error_from_body(body: dict[str, Any], *, provider: str, request_id: str, sec
     inner = body.get("error")
     details = inner if isinstance(inner, dict) else body
     code = details.get("code")
-    message = _redact(_message(body) or "the vendor reported an error without a message", secret)
+    message = redact(_message(body) or "the vendor reported an error without a message", secret)
     if isinstance(code, int) and 400 <= code < 600:
         return wrap_http_status(message, code, provider=provider, request_id=request_id)
     names = (str(code), str(details.get("type")))
@@ -107,7 +107,8 @@ def _message(body: object) -> str:
     return str(message)[:_LONGEST_MESSAGE].strip() if message else ""
 
 
-def _redact(text: str, secret: str) -> str:
+def redact(text: str, secret: str) -> str:
+    """The text without the API key, should a server have repeated it."""
     return text.replace(secret, "[redacted]") if secret else text
 
 

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from starling import ambient
 from starling.errors import AuthError, MissingExtraError, ProviderError
-from starling.provider._errors import provider_error_text, wrap_http_status
+from starling.provider._errors import provider_error_text
 from starling.provider._types import Capabilities, ProviderInfo
-from starling.provider.openai._errors import error_from_status, error_from_transport, is_transport_error
+from starling.provider.openai._errors import error_from_status, error_from_transport, is_transport_error, redact
 from starling.provider.openai._request import create_arguments
-from starling.provider.openai._sse import SSEDecoder
 from starling.provider.openai._stream import AnswerReader
 
 if TYPE_CHECKING:
@@ -75,7 +74,8 @@ class OpenAI:
         timeout: float | None = None,
     ) -> None:
         self._info = ProviderInfo(id=provider_id, api_version=api_version)
-        self._api_key = os.environ.get(_KEY_VARIABLE, "") if api_key is None else api_key
+        # Keys come out of files and secret stores with a line end.
+        self._api_key = (os.environ.get(_KEY_VARIABLE, "") if api_key is None else api_key).strip()
         self._own_url = base_url or os.environ.get(_BASE_URL_VARIABLE, "")
         self._organization = organization
         self._http_client = http_client
@@ -133,16 +133,12 @@ class OpenAI:
             async with client.chat.completions.with_streaming_response.create(**arguments) as response:
                 reader.request_id = response.headers.get("x-request-id", "")
                 self._require_event_stream(response)
-                decoder, blocks = SSEDecoder(), response.iter_bytes()
+                blocks = response.iter_bytes()
                 async for block in blocks:
-                    for data in decoder.feed(block):
-                        for chunk in reader.feed(data):
-                            yield chunk
+                    for chunk in reader.feed(block):
+                        yield chunk
                     if reader.done:
                         await _drain(blocks)
-                for data in decoder.finish():
-                    for chunk in reader.feed(data):
-                        yield chunk
             for chunk in reader.finish():
                 yield chunk
         except ProviderError:
@@ -165,7 +161,8 @@ class OpenAI:
             )
         if isinstance(error, sdk.APIConnectionError) or is_transport_error(error):
             return error_from_transport(error, provider=self._info.id, request_id=request_id)
-        return wrap_http_status(error, None, provider=self._info.id, request_id=request_id)
+        text = f"unexpected {type(error).__name__}: {redact(str(error), self._api_key)}"
+        return ProviderError(provider_error_text(self._info.id, text), provider=self._info.id, request_id=request_id)
 
     def _require_event_stream(self, response: Any) -> None:
         """A proxy's login page or a server without streaming answers 200 too; say so instead of "no finish"."""
@@ -175,10 +172,16 @@ class OpenAI:
             raise ProviderError(provider_error_text(self._info.id, text), provider=self._info.id)
 
     def _require_credentials(self) -> None:
-        if self._api_key or self._own_url:
-            return
-        text = f"no API key: set {_KEY_VARIABLE}, or pass api_key= (or base_url= for an endpoint that takes none)"
-        raise AuthError(provider_error_text(self._info.id, text), provider=self._info.id)
+        if not self._api_key.isascii() or not self._api_key.isprintable():
+            # An HTTP client would refuse the header, and quote the key in its message.
+            raise self._auth_error("the API key holds characters that no HTTP header can carry; copy it again")
+        if not self._api_key and not self._own_url:
+            raise self._auth_error(
+                f"no API key: set {_KEY_VARIABLE}, or pass api_key= (or base_url= for an endpoint that takes none)"
+            )
+
+    def _auth_error(self, text: str) -> AuthError:
+        return AuthError(provider_error_text(self._info.id, text), provider=self._info.id)
 
     async def _client(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()

@@ -48,9 +48,10 @@ def create_arguments(request: Request, *, provider: str, max_tokens_name: str) -
         max_tokens_name: what this endpoint calls the cap on the answer (``max_tokens`` or ``max_completion_tokens``).
 
     Raises:
-        ProviderError: ``request.params`` is not a mapping, or holds a parameter that cannot be passed through.
+        ProviderError: ``request.params`` is not a mapping, or holds a parameter that cannot be passed through; a
+            tool's schema is not JSON.
     """
-    stated = _stated(request, max_tokens_name)
+    stated = _stated(request, max_tokens_name, provider)
     params = _params(request, stated, provider)
     options = {"include_usage": True, **params.pop("stream_options", {})}
     extra = {**params.pop("extra_body", {}), **params}
@@ -66,9 +67,9 @@ def create_arguments(request: Request, *, provider: str, max_tokens_name: str) -
     }
 
 
-def _stated(request: Request, max_tokens_name: str) -> dict[str, Any]:
+def _stated(request: Request, max_tokens_name: str, provider: str) -> dict[str, Any]:
     candidates = {
-        "tools": [_tool(tool) for tool in request.tools or ()],
+        "tools": [_tool(tool, provider) for tool in request.tools or ()],
         "tool_choice": _tool_choice(request.tool_choice),
         "stop": list(request.stop_sequences or ()),
         "top_k": request.top_k,
@@ -123,12 +124,15 @@ def _tool_call(use: ToolUse) -> dict[str, Any]:
     return {"id": use.call_id, "type": "function", "function": {"name": use.name, "arguments": use.args}}
 
 
-def _tool(tool: ToolDefinition) -> dict[str, Any]:
+def _tool(tool: ToolDefinition, provider: str) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
     if tool.schema:
-        function["parameters"] = json.loads(tool.schema)
+        try:
+            function["parameters"] = json.loads(tool.schema)
+        except ValueError as error:
+            raise _refused(provider, f'the schema of tool "{tool.name}"', f"is not JSON ({error})") from error
     return {"type": "function", "function": function}
 
 

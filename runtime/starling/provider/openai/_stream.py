@@ -1,4 +1,4 @@
-"""The vendor's streamed answer to our chunks. Pure: event data in, chunks out.
+"""The vendor's streamed answer to our chunks. Pure: bytes in, chunks out.
 
 Strategy: events are read as plain JSON rather than as the SDK's models, because servers that "speak OpenAI" leave
 fields out, send null for a list, or add fields of their own (``reasoning_content``). Being lenient about what is
@@ -27,6 +27,7 @@ from starling.provider._chunks import (
 from starling.provider._errors import provider_error_text
 from starling.provider._types import Usage
 from starling.provider.openai._errors import error_from_body
+from starling.provider.openai._sse import SSEDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ class AnswerReader:
     provider: str
     request_id: str = ""
     secret: str = field(default="", repr=False)
+    _decoder: SSEDecoder = field(default_factory=SSEDecoder)
     _payloads: list[bytes] = field(default_factory=list)
     _calls: list[_OpenCall] = field(default_factory=list)
     _by_index: dict[int, _OpenCall] = field(default_factory=dict)
@@ -79,13 +81,35 @@ class AnswerReader:
         """The vendor has said that nothing follows."""
         return self._saw_done
 
-    def feed(self, data: bytes) -> Iterator[Chunk]:
-        """The chunks that one event makes.
+    def feed(self, block: bytes) -> Iterator[Chunk]:
+        """The chunks that the next bytes complete.
 
         Raises:
-            ProviderError: the event is the vendor's error report; classed by its type.
-            InvalidStreamError: the event is not what the wire says.
+            ProviderError: an event is the vendor's error report; classed by its type.
+            InvalidStreamError: an event is not what the wire says.
         """
+        for data in self._decoder.feed(block):
+            yield from self._event(data)
+
+    def finish(self) -> Iterator[Chunk]:
+        """The chunks that end the answer, once the connection has given all it had.
+
+        Raises:
+            NetworkError: the stream broke off.
+            InvalidStreamError: the vendor ended the stream without finishing the answer.
+        """
+        for data in self._decoder.finish():
+            yield from self._event(data)
+        if not self._whole():
+            raise self._incomplete()
+        yield from self._end_calls()
+        yield EndChunk(
+            stop_reason=self._finish_reason,
+            raw_response_hash=digest(b"\n".join(self._payloads)),
+            request_id=self.request_id,
+        )
+
+    def _event(self, data: bytes) -> Iterator[Chunk]:
         if data.strip() == _DONE:
             self._saw_done = True
             return
@@ -98,22 +122,6 @@ class AnswerReader:
         if isinstance(usage, dict):
             self._saw_usage = True
             yield UsageChunk(usage=_usage(usage))
-
-    def finish(self) -> Iterator[Chunk]:
-        """The chunks that end the answer, once the connection has given all it had.
-
-        Raises:
-            NetworkError: the stream broke off.
-            InvalidStreamError: the vendor ended the stream without finishing the answer.
-        """
-        if not self._whole():
-            raise self._incomplete()
-        yield from self._end_calls()
-        yield EndChunk(
-            stop_reason=self._finish_reason,
-            raw_response_hash=digest(b"\n".join(self._payloads)),
-            request_id=self.request_id,
-        )
 
     def _whole(self) -> bool:
         # Usage comes after the finish reason and is the last thing before [DONE], which some servers omit.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starling.event import Chain, SideEffectRecorded, validate
 from starling.eventlog import EventLog
@@ -93,7 +93,7 @@ async def keeps_extreme_values(factory: Factory) -> None:
     """The limits of ts and large or empty-looking payloads survive."""
     log = factory()
     chain = Chain("r")
-    values = ("", b"", None, "\x00", "x" * 200_000, [], {"k": -(2**63)})
+    values: tuple[Any, ...] = ("", b"", None, "\x00", "x" * 200_000, [], {"k": -(2**63)})
     events = [chain.append(RUN_STARTED, -(2**63))]
     events += [chain.append(SideEffectRecorded(name="v", value=value), 2**63 - 1) for value in values]
     await log.append("r", events)

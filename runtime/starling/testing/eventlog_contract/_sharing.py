@@ -49,10 +49,15 @@ async def is_used_from_several_threads(factory: Factory) -> None:
     threads = [threading.Thread(target=work, args=(number,)) for number in range(len(runs))]
     for thread in threads:
         thread.start()
-    await asyncio.get_running_loop().run_in_executor(None, lambda: [thread.join() for thread in threads])
+    await _join(threads)
     assert not failures, f"threads failed: {failures}"
     assert sorted(results, key=lambda events: events[0].run_id) == runs, "a follower in a thread got something else"
     await log.close()
+
+
+async def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
 
 
 async def one_of_two_writers_wins(factory: Factory) -> None:
@@ -75,7 +80,7 @@ async def one_of_two_writers_wins(factory: Factory) -> None:
     threads = [threading.Thread(target=race, args=(barrier,)) for _ in range(3)]
     for thread in threads:
         thread.start()
-    await asyncio.get_running_loop().run_in_executor(None, lambda: [thread.join() for thread in threads])
+    await _join(threads)
     assert await log.read("r") == events, "racing writers damaged the run"
     assert outcomes.count("written") == len(events), f"{outcomes.count('written')} appends of {len(events)} succeeded"
     await log.close()

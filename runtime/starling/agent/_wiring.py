@@ -1,0 +1,101 @@
+"""What an agent consists of, and the first event that follows from it. Pure, but for asking the parts who they are."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from starling._cbor import Raw, encode
+from starling._version import RECORDED_AS
+from starling.agent._config import check_wiring
+from starling.event import (
+    BudgetLimits,
+    RunStarted,
+    ToolDescription,
+    ToolSchema,
+    params_hash,
+    registry_hash,
+    schema_hash,
+    text_hash,
+)
+from starling.instrumentation import NoMetrics
+from starling.provider import ToolDefinition
+
+if TYPE_CHECKING:
+    from starling.agent._config import Config
+    from starling.budget import Budget
+    from starling.eventlog import EventLog
+    from starling.instrumentation import Metrics
+    from starling.provider import Provider
+    from starling.tool import Tool
+
+__all__ = ["Wiring", "run_started"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What an agent consists of, checked."""
+
+    provider: Provider
+    config: Config
+    log: EventLog
+    tools: tuple[Tool, ...] = ()
+    budget: Budget | None = None
+    namespace: str = ""
+    metrics: Metrics = field(default_factory=NoMetrics)
+
+    def check(self) -> None:
+        """Refuse a wiring that cannot run."""
+        check_wiring(self.provider, self.config, self.log, self.tools, self.namespace)
+
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        """The tools as the model is told of them, in the agent's order."""
+        return tuple(
+            ToolDefinition(name=tool.name, description=tool.description, schema=tool.schema) for tool in self.tools
+        )
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where the run's start and end are logged."""
+        return self.config.logger or logging.getLogger("starling")
+
+
+def run_started(wiring: Wiring, goal: str) -> RunStarted:
+    """The first event of a run with this wiring."""
+    info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
+    params = None if config.params is None else Raw(encode(config.params, max_depth=31))
+    schemas = tuple(
+        ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
+        for tool in sorted(definitions, key=lambda tool: tool.name.encode())
+    )
+    return RunStarted(
+        goal=goal,
+        provider_id=info.id,
+        model_id=config.model,
+        api_version=info.api_version,
+        params_hash=params_hash(params),
+        params=params,
+        system_prompt_hash=text_hash(config.system_prompt),
+        system_prompt=config.system_prompt,
+        tool_registry_hash=registry_hash(schemas),
+        tool_schemas=schemas,
+        budget=_limits(wiring.budget),
+        starling_version=RECORDED_AS,
+        app_version=config.app_version,
+        tools=tuple(
+            ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
+        ),
+    )
+
+
+def _limits(budget: Budget | None) -> BudgetLimits | None:
+    if budget is None:
+        return None
+    return BudgetLimits(
+        max_input_tokens=budget.max_input_tokens,
+        max_output_tokens=budget.max_output_tokens,
+        max_usd=budget.max_usd,
+        max_wall_clock_ms=budget.wall_clock_ms,
+    )
