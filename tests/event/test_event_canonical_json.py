@@ -127,24 +127,22 @@ def test_faults_are_named_in_our_own_words(text, says):
 def test_what_the_original_refuses_is_refused_and_so_is_trailing_data(vector):
     with pytest.raises(UnencodableValueError, match="character") as caught:
         loads(vector["json"])
-    try:
-        json.loads(vector["json"])
-    except json.JSONDecodeError as exc:
-        assert exc.msg not in str(caught.value)
+    assert str(caught.value).startswith(("not JSON: ", "a number ", "an integer ", "JSON nested "))
 
 
 @given(st.text(alphabet='[]{}:,"0123456789.eE+-\\ truefalsn', max_size=20))
 def test_acceptance_is_the_standard_librarys_but_for_what_json_lacks(text):
     try:
-        expected = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+        expected = json.loads(text)
     except json.JSONDecodeError:
         with pytest.raises(UnencodableValueError, match="not JSON"):
             loads(text)
         return
-    try:
+    if "inf" in repr(expected):
+        with pytest.raises(UnencodableValueError, match="beyond the range"):
+            loads(text)
+    else:
         assert loads(text) == expected
-    except UnencodableValueError as exc:
-        assert "beyond the range" in str(exc)
 
 
 trees = st.recursive(

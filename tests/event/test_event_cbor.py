@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
@@ -204,13 +204,13 @@ def test_relatives_of_the_plain_types_are_written_as_those(value, plain_value):
 
 
 UNWRITABLE = [
-    ({"items": [1, 2, {"when": datetime(2026, 1, 1, tzinfo=timezone.utc)}]}, "items[2].when", "datetime"),
+    ({"items": [1, 2, {"when": datetime(2026, 1, 1, tzinfo=UTC)}]}, "items[2].when", "datetime"),
     (object(), "", "object"),
     ({"a": {1, 2}}, "a", "set"),
     ({(1, 2): 3}, "", "tuple as a dict key"),
     ({None: 3}, "", "NoneType as a dict key"),
     ({"x": {1: 1j}}, "x[1]", "complex"),
-    ({"\ud800": 1, "\ufffd": 2}, "", "two keys become the same text"),
+    (dict([("\ud800", 1), ("\ufffd", 2)]), "", "two keys become the same text"),
 ]
 
 

@@ -104,7 +104,7 @@ ZERO = {
     "AssistantMessageCompleted with one planned use with nil args": AssistantMessageCompleted(
         turn_id="",
         text="",
-        tool_uses=(PlannedToolUse(call_id="c", tool="", args=None),),
+        tool_uses=(PlannedToolUse(call_id="c", tool="t", args=None),),
         stop_reason="",
         input_tokens=0,
         output_tokens=0,
@@ -205,13 +205,15 @@ def nested(levels: int) -> Any:
 def test_nesting_counts_the_payload_around_a_value():
     def message(levels: int) -> AssistantMessageCompleted:
         use = PlannedToolUse(call_id="c", tool="x", args=nested(levels))
-        return dataclasses.replace(ZERO["AssistantMessageCompleted with one planned use with nil args"], tool_uses=(use,))
+        return dataclasses.replace(
+            ZERO["AssistantMessageCompleted with one planned use with nil args"], tool_uses=(use,)
+        )
 
     assert encode_payload(message(29))
     with pytest.raises(UnencodableValueError, match=r"tool_uses.*nested too deeply"):
         encode_payload(message(30))
     assert encode_payload(ToolCallScheduled(**{**SCHEDULED, "args": nested(31)}))
-    with pytest.raises(UnencodableValueError, match="args.*nested too deeply"):
+    with pytest.raises(UnencodableValueError, match=r"args.*nested too deeply"):
         encode_payload(ToolCallScheduled(**{**SCHEDULED, "args": nested(32)}))
 
 
@@ -222,7 +224,7 @@ def test_size_is_bounded(monkeypatch):
     with pytest.raises(UnencodableValueError, match="UserMessageAppended payload of 101 bytes"):
         encode_payload(UserMessageAppended(content="x" * 90))
     huge = Event(run_id="r", seq=1, prev_hash=None, ts=0, kind=Kind.UserMessageAppended, payload=encode("x" * 198))
-    with pytest.raises(UnencodableValueError, match="run r, seq 1: an event of 2.. bytes"):
+    with pytest.raises(UnencodableValueError, match=r"run r, seq 1: an event of 2\d\d bytes"):
         encode_event(huge)
 
 
@@ -256,7 +258,11 @@ def test_an_integer_where_a_float_belongs_is_read_as_one():
 
 @pytest.mark.parametrize(
     "data",
-    ["bf67636f6e74656e7461781fff"[:-4] + "ff", "a267636f6e74656e74617867636f6e74656e746179", "a167636f6e74656e74780178"],
+    [
+        "bf67636f6e74656e7461781fff"[:-4] + "ff",
+        "a267636f6e74656e74617867636f6e74656e746179",
+        "a167636f6e74656e74780178",
+    ],
     ids=["indefinite", "duplicate key", "long head"],
 )
 def test_a_payload_that_is_not_canonical_is_corrupt(data):
@@ -266,7 +272,7 @@ def test_a_payload_that_is_not_canonical_is_corrupt(data):
 
 def test_an_event_says_which_of_the_run_it_is_when_it_cannot_be_read():
     broken = Event(run_id="r1", seq=7, prev_hash=None, ts=0, kind=Kind.TurnStarted, payload=encode({"turn_id": 1}))
-    with pytest.raises(LogCorruptError, match="run r1, seq 7: TurnStarted.turn_id") as caught:
+    with pytest.raises(LogCorruptError, match=r"run r1, seq 7: TurnStarted\.turn_id") as caught:
         broken.decode()
     assert (caught.value.run_id, caught.value.seq) == ("r1", 7)
 
@@ -290,7 +296,9 @@ def test_an_envelope_is_exactly_six_fields(found, says):
 
 def test_an_envelope_is_read_back_with_its_payload_as_bytes():
     read = decode_event(encode(ENVELOPE))
-    assert read == Event(run_id="r", seq=1, prev_hash=None, ts=5, kind=Kind.UserMessageAppended, payload=encode({"content": "x"}))
+    assert read == Event(
+        run_id="r", seq=1, prev_hash=None, ts=5, kind=Kind.UserMessageAppended, payload=encode({"content": "x"})
+    )
     assert read.decode() == UserMessageAppended(content="x")
     with pytest.raises(LogCorruptError, match="1 bytes follow"):
         decode_event(encode(ENVELOPE) + b"\x00")
@@ -319,7 +327,9 @@ def test_an_empty_input_has_no_hash():
 def test_what_we_add_does_not_touch_the_bytes_of_a_log_that_does_not_use_it():
     plain = SideEffectRecorded(name="now", value=1)
     assert decode(encode_payload(plain)).keys() == {"name", "value"}
-    ours = SideEffectRecorded(name="now", value=None, call_id="c", error=EffectError(type="a.B", message="m"), ordinal=2)
+    ours = SideEffectRecorded(
+        name="now", value=None, call_id="c", error=EffectError(type="a.B", message="m"), ordinal=2
+    )
     assert decode(encode_payload(ours)) == {
         "name": "now",
         "value": None,

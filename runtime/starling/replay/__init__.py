@@ -1,9 +1,7 @@
 """Replaying recordings: what the environment decided is taken from the log, what the code decided is compared.
 
-_verify          one run of a log against an agent
-_sessions        the ambient sessions behind the pytest plugin: recording a process, replaying it
-_fixture_format  what a golden fixture holds, value and bytes
-_fixture_file    golden fixtures on disk: atomic, read-only, distrustful
+_verify    one run of a log against an agent
+_sessions  the ambient sessions behind the pytest plugin: recording a process, replaying it
 
 The comparison itself is `starling.step._replay`.
 """
@@ -11,8 +9,7 @@ The comparison itself is `starling.step._replay`.
 from starling._callable_module import make_callable
 from starling.ambient import ReplayOptions, ToolPolicy
 from starling.errors import NondeterminismError, ProviderModelMismatchError
-from starling.replay._fixture_file import discard, install_fixture, read_fixture, temporary_path, write_fixture
-from starling.replay._fixture_format import Fixture, FixtureRun
+from starling.fixture import Fixture, FixtureRun, discard, install_fixture, read_fixture, temporary_path, write_fixture
 from starling.replay._sessions import RecordingSession, ReplayingSession
 from starling.replay._verify import replay, replay_sync
 from starling.step import Change, Divergence

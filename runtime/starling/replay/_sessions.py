@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from starling.ambient import ReplayOptions
 from starling.errors import LiveCallError, NondeterminismError
 from starling.event import Kind, RunStarted, encode_payload
-from starling.replay._fixture_format import FixtureRun
+from starling.fixture import FixtureRun
 from starling.step import Divergence
 
 if TYPE_CHECKING:

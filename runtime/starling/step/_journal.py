@@ -38,8 +38,8 @@ class Journal(Protocol):
         """The request that the next turn is about."""
         ...
 
-    def emit(self, payload: Payload) -> Payload:
-        """An event of the run itself. Returns what stands in the log."""
+    def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:
+        """An event of the run itself, made by a call's code if ``frame`` is one. Returns what stands in the log."""
         ...
 
     def emit_terminal(self, payload: Terminal) -> Terminal:
@@ -138,7 +138,7 @@ class LiveJournal:
     def asks(self, request: Request) -> None:
         """Nothing to compare it with."""
 
-    def emit(self, payload: Payload) -> Payload:
+    def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:  # noqa: ARG002
         """Stamp an event of the run itself."""
         with self._lock:
             self._stamp(payload)

@@ -19,7 +19,14 @@ from starling.event import (
     RunFailed,
     TurnStarted,
 )
-from starling.provider import Reasoning, ToolUse, UsageChunk, estimate_input_tokens, prompt_hash
+from starling.provider import (
+    Reasoning,
+    ToolUse,
+    UsageChunk,
+    estimate_input_tokens,
+    prompt_hash,
+    wrap_http_status,
+)
 from starling.provider._assemble import Assembler
 from starling.step._frame import current_frame
 from starling.step._meter import BudgetTrip
@@ -76,7 +83,7 @@ async def llm_call(request: Request) -> Turn:
     _trip(run, run.meter.before_call(estimate))
     turn_id = run.journal.turn_id()
     run.journal.asks(request)
-    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash(request), input_tokens=estimate))
+    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash(request), input_tokens=estimate), frame)
     await run.journal.commit()
     if isinstance(run.journal, ReplayJournal):
         return _recorded_turn(run, run.journal)
@@ -123,12 +130,24 @@ async def _stream(run: Run, request: Request, turn_id: str) -> Response:
     assembler = Assembler()
     stream: AsyncGenerator[Chunk, None] = run.provider.stream(request)  # type: ignore[assignment]
     async with aclosing(_closeable(stream)) as chunks:
-        async for chunk in chunks:
+        while True:
+            chunk = await _next(run, chunks)
+            if chunk is None:
+                return assembler.finish()
             for block in assembler.feed(chunk):
                 _emit_reasoning(run, turn_id, block)
             if isinstance(chunk, UsageChunk):
                 _trip(run, run.meter.during_call(assembler.usage, turn_id, assembler.text))
-    return assembler.finish()
+
+
+async def _next(run: Run, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
+    """The next chunk, None at the end. Whatever an adapter raises is the provider's failure."""
+    try:
+        return await anext(chunks, None)
+    except ProviderError:
+        raise
+    except Exception as error:
+        raise wrap_http_status(error, None, provider=run.provider.info().id) from error
 
 
 def _closeable(stream: Any) -> Any:

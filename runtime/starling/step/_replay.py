@@ -103,10 +103,15 @@ class ReplayJournal:
         index = self._next_own(self._root)
         return None if index is None else self._payloads[index]
 
-    def emit(self, payload: Payload) -> Payload:
-        """Compare an event of the run itself."""
+    def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:
+        """Compare an event of the run itself; ``frame`` is the call whose code makes it, if any."""
         with self._lock:
-            recorded: Payload = self._reproduce(self._root, self._next_of_run(payload), payload)
+            index = self._next_of_run(payload)
+            if frame is not None and frame.call_id:
+                ahead = self._next_own(frame.node)
+                if ahead is not None and (index is None or ahead < index):
+                    raise self._diverge(frame.node, ahead, payload, frame)
+            recorded: Payload = self._reproduce(self._root, index, payload)
         return recorded
 
     def emit_terminal(self, payload: Terminal) -> Terminal:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starling.instrumentation import Metrics
     from starling.provider import Provider
     from starling.step._dialect import Dialect
+    from starling.step._frame import Frame
     from starling.step._journal import LiveJournal
     from starling.step._replay import ReplayJournal
     from starling.tool import Tool
@@ -63,9 +64,9 @@ class Run:
     started_ns: int = field(default_factory=time.monotonic_ns)
     _commits: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def emit(self, payload: Payload) -> Payload:
-        """Put an event of the run itself into the journal and count it."""
-        recorded = self.journal.emit(payload)
+    def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:
+        """Put an event of the run itself into the journal and count it; ``frame`` says whose code makes it."""
+        recorded = self.journal.emit(payload, frame)
         self.meter.observe(recorded)
         return recorded
 

@@ -10,7 +10,6 @@ Dispatching, retrying, timing out and recording calls is `starling.step`'s work.
 """
 
 from starling._callable_module import make_callable
-from starling._callable_module import make_callable
 from starling.errors import ToolError, TransientToolError
 from starling.tool._arguments import reject_malformed
 from starling.tool._function import FunctionTool, tool
@@ -37,7 +36,5 @@ __all__ = [
     "tool",
     "wrap",
 ]
-
-make_callable(__name__)
 
 make_callable(__name__)

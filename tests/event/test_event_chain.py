@@ -1,0 +1,128 @@
+"""Appending, the Merkle tree, and totals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from starling import merkle
+from starling._blake3 import digest
+from starling.errors import UnencodableValueError
+from starling.event import Chain, RunTotals, SideEffectRecorded, event_hash, totals, validate
+from tests.event.run_strategies import FAILED, STARTED, call, chained, done, message, turn, valid_runs
+
+
+def test_a_new_chain_is_empty():
+    chain = Chain("r")
+    assert (chain.run_id, chain.next_seq, chain.head_hash, chain.leaves) == ("r", 1, None, ())
+    assert chain.root() == bytes(32)
+
+
+def test_each_event_is_linked_to_the_one_before():
+    chain = Chain("r")
+    first, second = chain.append(STARTED, 5), chain.append(turn("T"), 6)
+    assert (first.seq, first.prev_hash, first.ts, first.run_id) == (1, None, 5, "r")
+    assert (second.seq, second.prev_hash) == (2, event_hash(first))
+    assert chain.head_hash == event_hash(second)
+    assert chain.leaves == (event_hash(first), event_hash(second))
+    assert chain.root() == digest(event_hash(first) + event_hash(second))
+
+
+def test_a_payload_that_cannot_be_written_leaves_the_chain_as_it_was():
+    chain = Chain("r")
+    chain.append(STARTED, 5)
+    before = (chain.next_seq, chain.head_hash, chain.leaves)
+    with pytest.raises(UnencodableValueError, match=r"SideEffectRecorded\.value"):
+        chain.append(SideEffectRecorded(name="x", value=object()), 6)
+    assert (chain.next_seq, chain.head_hash, chain.leaves) == before
+
+
+@given(valid_runs(), st.data())
+def test_a_chain_taken_up_anywhere_goes_on_as_if_it_had_not_stopped(events, data):
+    cut = data.draw(st.integers(1, len(events)))
+    for chain in (
+        Chain.resume(events[:cut]),
+        Chain("run-1", head=events[cut - 1], leaves=merkle.event_hashes(events[:cut])),
+    ):
+        again = [chain.append(event.decode(), event.ts) for event in events[cut:]]
+        assert again == events[cut:]
+        assert list(chain.leaves) == merkle.event_hashes(events)
+
+
+def test_a_chain_is_taken_up_only_from_all_that_came_before():
+    events = chained([STARTED, turn("T"), FAILED])
+    with pytest.raises(ValueError, match="no events"):
+        Chain.resume([])
+    with pytest.raises(ValueError, match="not seq 1 to 2"):
+        Chain.resume(events[1:])
+    with pytest.raises(ValueError, match="1 leaves for a chain of 2 events"):
+        Chain("run-1", head=events[1], leaves=[bytes(32)])
+    with pytest.raises(ValueError, match="head is of run 'run-1', not 'r'"):
+        Chain("r", head=events[0], leaves=[bytes(32)])
+
+
+def test_leaves_are_copied():
+    events = chained([STARTED, FAILED])
+    leaves = merkle.event_hashes(events[:1])
+    chain = Chain("run-1", head=events[0], leaves=leaves)
+    leaves.clear()
+    assert len(chain.leaves) == 1
+
+
+hashes = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40)
+
+
+@given(hashes)
+def test_an_odd_level_repeats_its_last_node(leaves):
+    odd = leaves if len(leaves) % 2 else leaves[1:]
+    if len(odd) > 1:
+        assert merkle.root(odd) == merkle.root([*odd, odd[-1]])
+
+
+@given(hashes, hashes)
+def test_two_full_subtrees_join_at_the_top(left, right):
+    size = 1 << (min(len(left), len(right)).bit_length() - 1)
+    left, right = left[:size], right[:size]
+    assert merkle.root(left + right) == digest(merkle.root(left) + merkle.root(right))
+
+
+@given(hashes, st.data())
+def test_changing_a_leaf_changes_the_root(leaves, data):
+    at = data.draw(st.integers(0, len(leaves) - 1))
+    changed = [*leaves[:at], digest(leaves[at]), *leaves[at + 1 :]]
+    assert merkle.root(changed) != merkle.root(leaves)
+
+
+def test_the_tree_leaves_its_input_alone():
+    leaves = [bytes([n]) * 32 for n in range(3)]
+    merkle.root(leaves)
+    assert len(leaves) == 3
+    assert merkle.root([]) == bytes(32)
+    assert merkle.root(leaves[:1]) == leaves[0]
+
+
+def test_totals_count_starts_and_attempts_and_add_up_messages():
+    events = chained([STARTED, turn("a"), message("a"), call("c"), done("c"), call("c", 2), turn("b"), message("b")])
+    assert totals(events) == RunTotals(
+        turns=2, tool_calls=2, input_tokens=4, output_tokens=6, cost_usd=1.0, duration_ns=7
+    )
+    assert totals([]) == RunTotals()
+
+
+def test_totals_skip_a_message_that_cannot_be_read_and_a_clock_that_went_back():
+    events = chained([STARTED, turn("a"), message("a"), turn("b"), message("b")])
+    broken = replace(events[2], payload=b"\xff")
+    last = replace(events[-1], ts=0)
+    assert totals([*events[:2], broken, events[3], last]) == RunTotals(
+        turns=2, input_tokens=2, output_tokens=3, cost_usd=0.5
+    )
+
+
+@given(valid_runs())
+def test_the_terminals_root_is_that_of_the_public_functions(events):
+    terminal = events[-1].decode()
+    assert getattr(terminal, "merkle_root", None) == merkle.root(merkle.event_hashes(events[:-1]))
+    validate(iter(events))
