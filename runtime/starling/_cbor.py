@@ -10,7 +10,7 @@ bytes, foreign tags) answers no. That makes ``encode(decode(data)) == data`` tru
 
 from __future__ import annotations
 
-import re
+import codecs
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FALSE",
+    "LONE_SURROGATES",
     "MAX_BYTES",
     "NULL",
     "READ_DEPTH",
     "SMALL_INTS",
+    "SMALL_TEXTS",
     "SPLICE_DEPTH",
     "TRUE",
     "WRITE_DEPTH",
@@ -65,7 +67,6 @@ _POSITIVE_BIGNUM, _NEGATIVE_BIGNUM = 2, 3
 # by this format; refusing them before they are built keeps a hostile file from running their constructors.
 _FOREIGN_TAGS = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _half, _single, _double = struct.Struct(">e"), struct.Struct(">f"), struct.Struct(">d")
 _pack_single, _unpack_single, _pack_double = _single.pack, _single.unpack, _double.pack
 _pack_u16, _pack_u32, _pack_u64 = (struct.Struct(form).pack for form in (">BH", ">BI", ">BQ"))
@@ -172,7 +173,7 @@ def head(major: int, n: int) -> bytes:
 
 _SMALL = 256
 _HEADS = [[bytes((major << 5 | n,) if n < 24 else (major << 5 | 24, n)) for n in range(_SMALL)] for major in range(7)]
-SMALL_INTS, _SMALL_BYTES, _SMALL_TEXTS = _HEADS[_UINT], _HEADS[_BYTES], _HEADS[_TEXT]
+SMALL_INTS, _SMALL_BYTES, SMALL_TEXTS = _HEADS[_UINT], _HEADS[_BYTES], _HEADS[_TEXT]
 
 
 def list_head(size: int) -> bytes:
@@ -185,22 +186,26 @@ def map_head(size: int) -> bytes:
     return head(_MAP, size)
 
 
+def _replace_surrogates(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+LONE_SURROGATES = "starling.lone_surrogates"
+"""Error handler of ``str.encode``: each lone surrogate becomes U+FFFD."""
+codecs.register_error(LONE_SURROGATES, _replace_surrogates)
+
+
 def utf8(text: str) -> bytes:
     """Return the UTF-8 of ``text``; each lone surrogate becomes U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _SURROGATES.sub("\ufffd", text).encode()
+    return text.encode("utf-8", LONE_SURROGATES)
 
 
 def text_item(text: str) -> bytes:
     """Return the item of a text; each lone surrogate becomes U+FFFD."""
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        data = utf8(text)
+    data = text.encode("utf-8", LONE_SURROGATES)
     size = len(data)
-    return (_SMALL_TEXTS[size] if size < _SMALL else head(_TEXT, size)) + data
+    return (SMALL_TEXTS[size] if size < _SMALL else head(_TEXT, size)) + data
 
 
 def bytes_item(data: bytes) -> bytes:

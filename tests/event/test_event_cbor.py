@@ -210,7 +210,7 @@ UNWRITABLE = [
     ({(1, 2): 3}, "", "tuple as a dict key"),
     ({None: 3}, "", "NoneType as a dict key"),
     ({"x": {1: 1j}}, "x[1]", "complex"),
-    (dict([("\ud800", 1), ("\ufffd", 2)]), "", "two keys become the same text"),
+    ({"\ud800": 1, chr(0xFFFD): 2}, "", "two keys become the same text"),
 ]
 
 

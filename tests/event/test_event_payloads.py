@@ -112,7 +112,7 @@ ZERO = {
         raw_response_hash=None,
     ),
     "ToolCallScheduled with idemp_key": ToolCallScheduled(
-        call_id="c", turn_id="", tool="n", args={}, attempt=2, idemp_key="k"
+        call_id="c", turn_id="t", tool="n", args={}, attempt=2, idemp_key="k"
     ),
     "SideEffectRecorded, zero value": SideEffectRecorded(name="", value=None),
     "BudgetExceeded, zero value": BudgetExceeded(limit="", cap=0.0, actual=0.0, where=""),

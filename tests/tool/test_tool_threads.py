@@ -108,14 +108,21 @@ async def test_an_idle_thread_keeps_nothing_alive():
     class Big:
         pass
 
-    big = Big()
-    gone = weakref.ref(big)
+    big, gone = Big(), threading.Event()
+    reference = weakref.ref(big, lambda _: gone.set())
     assert await run_in_thread(lambda thing: thing is not None, big)
     del big
-    # The thread drops the job right after it has delivered; one more trip through it makes sure that it did.
-    await run_in_thread(int)
     gc.collect()
-    assert gone() is None
+    # The thread lets go right after it has delivered; nothing else is asked of it meanwhile.
+    assert gone.wait(timeout=30)
+    assert reference() is None
+
+
+async def test_an_outcome_that_nobody_waits_for_any_more_is_dropped():
+    answer = asyncio.get_running_loop().create_future()
+    answer.cancel()
+    _threads._settle(answer, ("late", None))
+    assert answer.cancelled()
 
 
 def test_an_outcome_for_a_closed_loop_is_dropped():

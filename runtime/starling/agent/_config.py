@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from starling.errors import AgentConfigError
 from starling.step import DEFAULT_MAX_PARALLEL_TOOLS
+from starling.tool import call_policy
 
 if TYPE_CHECKING:
     import logging
@@ -97,4 +98,5 @@ def _check_tools(tools: Sequence[Tool]) -> None:
             )
         if tool.name in names:
             raise AgentConfigError(f'starling: duplicate tool name "{tool.name}"', field="tools")
+        call_policy(tool)
         names.add(tool.name)

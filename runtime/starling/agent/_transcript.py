@@ -15,7 +15,6 @@ from starling.event import (
 )
 from starling.provider import Message, Reasoning, Request, ToolDefinition, ToolResult, ToolUse
 from starling.step._divergence import changes_between
-from starling.step._llm import shown_args
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,7 @@ def assistant_message(
     """A model's answer. ``call_ids`` are the ids the calls were given, where the model named none."""
     ids = call_ids or [use.call_id for use in planned]
     uses = tuple(
-        ToolUse(call_id=call_id, name=use.tool, args=shown_args(use.args))
+        ToolUse(call_id=call_id, name=use.tool, args=dialect.args_text(use.args))
         for use, call_id in zip(planned, ids, strict=True)
     )
     return Message(

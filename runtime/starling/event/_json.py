@@ -20,7 +20,7 @@ from starling.event._schema import RECORDS, Field, Record
 if TYPE_CHECKING:
     from starling.event._envelope import Event
 
-__all__ = ["to_json"]
+__all__ = ["free_form_to_json", "to_json"]
 
 _HTML = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 # Go prints exponents outside these bounds, and plain decimals within.
@@ -39,6 +39,22 @@ def to_json(event: Event) -> str:
     except LogCorruptError as exc:
         place = f"run {event.run_id}, seq {event.seq}"
         raise LogCorruptError(f"{place}: {exc}", run_id=event.run_id, seq=event.seq) from exc
+
+
+def free_form_to_json(value: Any) -> str:
+    """Return the JSON of plain data as Go's ``json.Marshal`` writes it: the same notation, map keys sorted.
+
+    Raises:
+        LogCorruptError: it holds a float that JSON lacks.
+    """
+    match value:
+        case dict():
+            members = (f"{_scalar(str(key))}:{free_form_to_json(value[key])}" for key in sorted(value))
+            return f"{{{','.join(members)}}}"
+        case list() | tuple():
+            return f"[{','.join(free_form_to_json(item) for item in value)}]"
+        case _:
+            return _scalar(value)
 
 
 def _record(record: Record, found: dict[str, Any]) -> str:

@@ -153,10 +153,11 @@ def _write_bytes(value: bytes | None) -> bytes:
 
 _BOOLS = {True: _cbor.TRUE, False: _cbor.FALSE}
 _SHORT_INT = "(small[v] if 0 <= (v := {value}) < 256 else {write}(v))"
+_SHORT_TEXT = "(texts[len(t)] + t if len(t := {value}.encode('utf-8', lone)) < 256 else {write}({value}))"
 _DEEP = "{write}({value}, room)"
 
 _SCALARS: dict[str, Wire] = {
-    "str": Wire(name="a text", write=_cbor.text_item, read=_reader("a text", "", str)),
+    "str": Wire(name="a text", write=_cbor.text_item, read=_reader("a text", "", str), source=_SHORT_TEXT),
     "int": _integer("a 64-bit integer", -(1 << 63), 1 << 63),
     "Uint32": _integer("an unsigned 32-bit integer", 0, 1 << 32),
     "Uint64": _integer("an unsigned 64-bit integer", 0, 1 << 64),

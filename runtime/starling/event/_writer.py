@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["compile_writer"]
 
 
+# What the calls in `Wire.source` may use.
+_SCOPE: dict[str, Any] = {
+    "join": b"".join,
+    "small": _cbor.SMALL_INTS,
+    "texts": _cbor.SMALL_TEXTS,
+    "lone": _cbor.LONE_SURROGATES,
+}
+
+
 def compile_writer(record: Record) -> Callable[[Any, int], bytes]:
     """Return the function that encodes a ``record.cls``, given how many levels of nesting may be opened."""
     fields = sorted(record.fields, key=lambda item: _key(item.name))  # RFC 8949 §4.2.1: bytewise by encoded key
-    scope: dict[str, Any] = {"join": b"".join, "small": _cbor.SMALL_INTS}
+    scope = dict(_SCOPE)
     for at, item in enumerate(fields):
         scope[f"w{at}"] = item.wire.write
     source = "\n".join(["def write(p, room):", " room -= 1", *_lines(fields, scope)])

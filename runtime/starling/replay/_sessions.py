@@ -222,7 +222,8 @@ class _Player:
         return self.session.options
 
     def diverged(self, error: NondeterminismError) -> None:
-        self.session.failures.append(error)
+        if error not in self.session.failures:  # a nested run's divergence passes through the outer run, too
+            self.session.failures.append(error)
 
     def skipped(self, call_id: str) -> None:
         self.session.skip(self.run.run_id, call_id)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starling._canonical_json import dumps, loads
+from starling._canonical_json import loads
 from starling._cbor import Raw, encode
 from starling.errors import InvalidStreamError, MissingRawResponseHashError, ProviderError, UnencodableValueError
 from starling.event import (
@@ -21,7 +21,6 @@ from starling.event import (
 )
 from starling.provider import (
     Reasoning,
-    ToolUse,
     UsageChunk,
     estimate_input_tokens,
     prompt_hash,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from starling.provider._assemble import Response
     from starling.step._run import Run
 
-__all__ = ["Turn", "TurnFailed", "llm_call", "shown_args"]
+__all__ = ["Turn", "TurnFailed", "llm_call"]
 
 MAX_ARGS_DEPTH = 29
 """An AssistantMessageCompleted may nest 32 levels (wire format); the arguments sit three levels inside it."""
@@ -88,16 +87,6 @@ async def llm_call(request: Request) -> Turn:
     if isinstance(run.journal, ReplayJournal):
         return _recorded_turn(run, run.journal)
     return await _live_turn(run, request, turn_id)
-
-
-def shown_args(args: Any) -> str:
-    """Planned arguments as the model is shown them: canonical JSON, or its own text where that was not JSON."""
-    return args.decode("utf-8", "replace") if isinstance(args, bytes) else dumps(args)
-
-
-def tool_uses_of(message: AssistantMessageCompleted) -> tuple[ToolUse, ...]:
-    """A message's planned calls as later requests show them."""
-    return tuple(ToolUse(call_id=use.call_id, name=use.tool, args=shown_args(use.args)) for use in message.tool_uses)
 
 
 def _trip(run: Run, exceeded: BudgetExceeded | None) -> None:

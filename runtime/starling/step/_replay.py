@@ -10,6 +10,7 @@ Nothing is hashed here: an event that compares equal *is* the recorded one. A di
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from starling.step._divergence import Divergence, changes_between
 from starling.step._tree import Node, build_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from starling.ambient import ReplayOptions
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
@@ -88,6 +89,7 @@ class ReplayJournal:
         self._root = build_tree(payloads, owned_effects=dialect.owned_effects)
         self._done = bytearray(len(events))
         self._delivered = 0
+        self._delivering = asyncio.Lock()
         self._lock = threading.RLock()
         self._failure: NondeterminismError | None = None
 
@@ -162,7 +164,7 @@ class ReplayJournal:
                 self._consume_until(node, index)
                 recorded: Any = self._payloads[index]
             else:
-                recorded = self._reproduce(node, index, payload, frame=frame)
+                recorded = self.dialect.shown(self._reproduce(node, index, payload, frame=frame), payload)
             frame.closed = True
             return recorded
 
@@ -252,12 +254,13 @@ class ReplayJournal:
 
     async def commit(self) -> None:
         """Hand on what has been reproduced without a gap."""
-        start = self._delivered
-        end = self._done.find(0, start)
-        end = len(self._done) if end < 0 else end
-        if end > start:
-            self._delivered = end
-            await self._deliver(self._events[start:end])
+        async with self._delivering:
+            start = self._delivered
+            end = self._done.find(0, start)
+            end = len(self._done) if end < 0 else end
+            if end > start:
+                self._delivered = end
+                await self._deliver(self._events[start:end])
 
     commits_in_line = False
 
@@ -302,6 +305,7 @@ class ReplayJournal:
 
         ``strict``: what this node recorded before ``index`` must have been reproduced already.
         """
+        payload = self.dialect.written(payload)
         first = self._next_own(node)
         if index is None or (strict and first is not None and first < index):
             raise self._diverge(node, index, payload, frame)
@@ -379,10 +383,10 @@ class ReplayJournal:
     def _policy_of(self, frame: Frame) -> str:
         return self.options.policy(frame.tool)
 
-    def _unconsumed(self, node: Node) -> list[int]:
-        while node.passed < len(node.own) and self._done[node.own[node.passed]]:
-            node.passed += 1
-        return [index for index in node.own[node.passed :] if not self._done[index]]
+    def _unconsumed(self, node: Node) -> Iterator[int]:
+        """What is left of a node's own events, lazily: callers look at the first few."""
+        self._next_own(node)
+        return (node.own[at] for at in range(node.passed, len(node.own)) if not self._done[node.own[at]])
 
     def _next_own(self, node: Node) -> int | None:
         while node.passed < len(node.own) and self._done[node.own[node.passed]]:

@@ -29,7 +29,7 @@ from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame
 from starling.step._replay import Interruption
-from starling.tool import default_backoff, to_plain
+from starling.tool import CallPolicy, call_policy, default_backoff, reject_malformed, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,7 +101,7 @@ async def call_tool(call: ToolCall) -> Any:
     """Dispatch one call and return its result as plain data.
 
     Raises:
-        ToolCallError: the call failed (after its retries).
+        ToolCallError: the call failed (after its retries); the message is the recorded error, live and on replay.
         StepContextError: no run is active here, or a side effect is.
     """
     (result,) = await call_tools([call])
@@ -119,16 +119,28 @@ async def call_tools(calls: Sequence[ToolCall]) -> list[Any]:
     outcomes = await dispatch(calls)
     for outcome in outcomes:
         if outcome.failure is not None:
-            raise tool_call_error(outcome) from outcome.exception
+            raise _nested_error(outcome) from outcome.exception
     return [outcome.value for outcome in outcomes]
 
 
 def tool_call_error(outcome: Outcome) -> ToolCallError:
-    """The error for a failed call."""
-    failed = outcome.failure
-    assert failed is not None, "only for failed calls"
-    text = _texts.tool_failed(outcome.call.name, outcome.call_id, failed.error)
-    return ToolCallError(text, tool=outcome.call.name, call_id=outcome.call_id, error=failed.error, error_type="tool")
+    """The error of a run that ends because a call failed."""
+    return _error(outcome, _texts.tool_failed(outcome.call.name, outcome.call_id, _failure_of(outcome).error))
+
+
+def _nested_error(outcome: Outcome) -> ToolCallError:
+    """The error for code that dispatched the call itself; a tool that lets it pass fails with the same text."""
+    return _error(outcome, _failure_of(outcome).error)
+
+
+def _error(outcome: Outcome, text: str) -> ToolCallError:
+    error = _failure_of(outcome).error
+    return ToolCallError(text, tool=outcome.call.name, call_id=outcome.call_id, error=error, error_type="tool")
+
+
+def _failure_of(outcome: Outcome) -> ToolCallFailed:
+    assert outcome.failure is not None, "only for failed calls"
+    return outcome.failure
 
 
 async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
@@ -149,7 +161,7 @@ async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
 
 def _schedule(run: Run, parent: Frame, call: ToolCall) -> Frame:
     call_id = call.call_id or run.journal.call_id(parent)
-    payload = _scheduled(call, call_id, parent.call_id, attempt=1)
+    payload = _scheduled(call, call_id, run.dialect.owner(parent.call_id), attempt=1)
     node = run.journal.schedule(parent, payload)
     run.meter.observe(payload)
     return Frame(run, call_id=call_id, tool=call.name, parent=parent, node=node)
@@ -226,7 +238,8 @@ async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
             await asyncio.sleep(_backoff(call, tool)(attempt))
         attempt += 1
         frame = frame.renew()
-        payload = _scheduled(call, frame.call_id, frame.parent.call_id if frame.parent else "", attempt=attempt)
+        parent_call_id = run.dialect.owner(frame.parent.call_id) if frame.parent else ""
+        payload = _scheduled(call, frame.call_id, parent_call_id, attempt=attempt)
         run.journal.reschedule(frame, payload)
         run.meter.observe(payload)
         await run.journal.commit()
@@ -310,7 +323,8 @@ async def _invoke(call: ToolCall, tool: Tool | None) -> Raw:
     """Run the tool and encode its result."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
-    seconds = call.timeout if call.timeout is not None else getattr(tool, "timeout", None)
+    reject_malformed(call.name, call.args)
+    seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
     value = await _within(seconds, tool, call.args)
     try:
         return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
@@ -362,13 +376,15 @@ def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | 
 
 def _attempts(call: ToolCall, tool: Tool | None) -> int:
     """How many attempts a call has; only idempotent ones have more than one."""
-    idempotent = call.idempotent if call.idempotent is not None else getattr(tool, "idempotent", False)
-    declared = call.max_attempts if call.max_attempts is not None else getattr(tool, "max_attempts", 1)
-    return max(1, declared) if idempotent else 1
+    declared = CallPolicy() if tool is None else call_policy(tool)
+    idempotent = declared.idempotent if call.idempotent is None else call.idempotent
+    attempts = declared.max_attempts if call.max_attempts is None else call.max_attempts
+    return max(1, attempts) if idempotent else 1
 
 
 def _backoff(call: ToolCall, tool: Tool | None) -> Callable[[int], float]:
-    return call.backoff or getattr(tool, "backoff", None) or default_backoff
+    declared = None if tool is None else call_policy(tool).backoff
+    return call.backoff or declared or default_backoff
 
 
 def _elapsed_ms(began_ns: int) -> int:
