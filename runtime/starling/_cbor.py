@@ -186,9 +186,9 @@ def map_head(size: int) -> bytes:
     return head(_MAP, size)
 
 
-def _replace_surrogates(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeEncodeError)
-    return "\ufffd" * (error.end - error.start), error.end
+def _replace_surrogates(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)  # registered for encoding only
+    return "\ufffd".encode() * (error.end - error.start), error.end
 
 
 LONE_SURROGATES = "starling.lone_surrogates"
