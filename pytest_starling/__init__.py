@@ -1,0 +1,32 @@
+"""pytest-starling: record one real run of an LLM agent, replay it in CI, fail at the exact step that changed.
+
+plugin      the hooks, and nothing else; this is the entry point
+hookspecs   what other plugins and conftest files may implement
+_options    command line and ini → settings
+_marker     the golden_run marker → a checked value
+_location   node id → path of the fixture file (pure)
+_session    state on config and items; what is judged at collection
+_variable   the environment variable that tells processes they replay
+_guard      what stands in the runtime's slot while a golden test runs
+_attempt    one run of a golden test, recording or replaying: setup, call, teardown, verdict
+_recorder   the protocol of a test that may be recorded: replay, record, verify, put in place
+_fixtures   the fixtures that tests ask for
+_explain    a divergence → lines of text (pure); _values, _timeline and _hints are its parts
+_failure    everything else that can be wrong with a golden test → text
+_report     texts → pytest's reports, collection line and summary
+_git        whether git would leave a fixture out
+_xdist      what workers and controller tell each other
+
+A session without golden tests imports none of the runtime: every import of `starling` stands inside a function that
+only golden tests reach.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+__all__ = ["StarlingWarning"]
+
+
+class StarlingWarning(pytest.PytestWarning):
+    """Something about a golden fixture that a person should look at: it is old, or git ignores it."""

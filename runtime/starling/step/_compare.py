@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starling.event import Payload
     from starling.step._divergence import DivergenceClass
 
-__all__ = ["carry_over", "classify", "ignorable_paths", "interrupts"]
+__all__ = ["carry_over", "classify", "cuts_short", "ignorable_paths", "interrupts"]
 
 _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.RunStarted: ("starling_version",),
@@ -54,13 +54,16 @@ def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> 
     return replace(produced, **{name: getattr(recorded, name) for name in names}) if names else produced
 
 
+def cuts_short(recorded: Payload | None) -> bool:
+    """Whether this recorded event is how the environment ended the run, or this process's part of it."""
+    if isinstance(recorded, BudgetExceeded):
+        return recorded.limit == "wall_clock"
+    return recorded is not None and recorded.KIND in (Kind.RunCancelled, Kind.RunResumed)
+
+
 def interrupts(recorded: Payload, produced: Payload) -> bool:
     """Whether the recording shows an act of the environment where the code wants to go on."""
-    if recorded.KIND in (Kind.RunCancelled, Kind.RunResumed):
-        return produced.KIND is not recorded.KIND
-    return (
-        isinstance(recorded, BudgetExceeded) and recorded.limit == "wall_clock" and produced.KIND is not recorded.KIND
-    )
+    return cuts_short(recorded) and produced.KIND is not recorded.KIND
 
 
 def classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:

@@ -24,7 +24,7 @@ from starling.event import (
     TurnStarted,
     encode_payload,
 )
-from starling.step._compare import carry_over, classify, interrupts
+from starling.step._compare import carry_over, classify, cuts_short, interrupts
 from starling.step._divergence import Divergence, changes_between
 from starling.step._tree import Node, build_tree
 
@@ -152,7 +152,10 @@ class ReplayJournal:
         """Compare a further attempt."""
         with self._lock:
             frame.check()
-            self._reproduce(frame.node, self._next_own(frame.node), payload, frame=frame)
+            index = self._next_own(frame.node)
+            if index is None:
+                self._check_not_cut_short()  # while it waited for this attempt
+            self._reproduce(frame.node, index, payload, frame=frame)
 
     def outcome(self, frame: Frame, payload: ToolCallCompleted | ToolCallFailed) -> Any:
         """Compare how an attempt ended; the recorded outcome is what the run goes on with."""
@@ -172,16 +175,14 @@ class ReplayJournal:
         """The outcome of an attempt that must not be run again; None if it is to be run and compared.
 
         Raises:
-            Interruption: the recorded process died before this attempt ended.
+            Interruption: the run was cut short before this attempt ended.
         """
         node: Node = frame.node
         index = node.outcomes.get(attempt)
         with self._lock:
             if index is None:
                 self._skip(frame, len(self._events))
-                interruption = self.next_recorded
-                if interruption is not None and interruption.KIND is Kind.RunResumed:
-                    raise Interruption(interruption)
+                self._check_not_cut_short()
                 return None
             recorded: Any = self._payloads[index]
             stopped = isinstance(recorded, ToolCallFailed) and recorded.error_type in ("cancelled", "timeout")
@@ -190,6 +191,11 @@ class ReplayJournal:
             self._skip(frame, index)
             frame.closed = True
             return recorded  # type: ignore[no-any-return]
+
+    def _check_not_cut_short(self) -> None:
+        recorded = self.next_recorded
+        if recorded is not None and cuts_short(recorded):
+            raise Interruption(recorded)
 
     def completion_order(self, frames: Sequence[Frame]) -> list[int] | None:
         """The order in which a batch must be run one call after another; None if it may run in parallel.

@@ -251,10 +251,10 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     if taken is not None:
         again = isinstance(taken, ToolCallFailed) and not taken.final
         return Outcome(call=call, call_id=frame.call_id, recorded=taken), again
-    began = time.monotonic_ns()
+    began, cancels = time.monotonic_ns(), _cancels()
     token = current.set(frame)
     try:
-        produced = await _outcome_of(call, tool)
+        produced = await _outcome_of(run, call, tool, cancels)
     except asyncio.CancelledError:
         _record_cancellation(run, frame, attempt, _elapsed_ms(began))
         raise
@@ -264,22 +264,28 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
     retry = isinstance(produced, _Failure) and produced.transient and attempt < _attempts(call, tool)
-    payload: ToolCallCompleted | ToolCallFailed
-    if isinstance(produced, _Failure):
-        payload = ToolCallFailed(
-            call_id=frame.call_id,
-            error=produced.text,
-            error_type=produced.kind,
-            duration_ms=elapsed,
-            attempt=attempt,
-            final=not retry,
-        )
-    else:
-        payload = ToolCallCompleted(call_id=frame.call_id, result=produced, duration_ms=elapsed, attempt=attempt)
-    recorded = _plain(run.journal.outcome(frame, payload))
+    recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=not retry)))
     run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)
+    if _cancels() > cancels:
+        raise asyncio.CancelledError  # the tool ended in its own way, but the run is being cancelled all the same
     exception = produced.exception if isinstance(produced, _Failure) else None
     return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), retry
+
+
+def _ended(
+    frame: Frame, produced: Raw | _Failure, attempt: int, elapsed_ms: int, *, final: bool
+) -> ToolCallCompleted | ToolCallFailed:
+    """The event for what an attempt came to."""
+    if not isinstance(produced, _Failure):
+        return ToolCallCompleted(call_id=frame.call_id, result=produced, duration_ms=elapsed_ms, attempt=attempt)
+    return ToolCallFailed(
+        call_id=frame.call_id,
+        error=produced.text,
+        error_type=produced.kind,
+        duration_ms=elapsed_ms,
+        attempt=attempt,
+        final=final,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +298,16 @@ class _Failure:
     transient: bool = False
 
 
-async def _outcome_of(call: ToolCall, tool: Tool | None) -> Raw | _Failure:
-    """Run the tool once. What is neither a result nor the tool's failure propagates."""
+async def _outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) -> Raw | _Failure:
+    """Run the tool once. What is neither a result nor the tool's failure propagates.
+
+    Args:
+        cancels: how often this task had been cancelled before.
+    """
     try:
-        return await _invoke(call, tool)
+        return await _invoke(run, call, tool)
     except asyncio.CancelledError as error:
-        if _really_cancelled():
+        if _cancels() > cancels:
             raise
         return _Failure(str(error) or _texts.CANCELLED, "tool", error)
     except _OF_THE_RUN:
@@ -307,6 +317,8 @@ async def _outcome_of(call: ToolCall, tool: Tool | None) -> Raw | _Failure:
     except _TimedOut as error:
         return _Failure(str(error), "timeout", error, transient=True)
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
+        if _cancels() > cancels:
+            return _Failure(str(error), "cancelled", error)
         return _Failure(str(error), "tool", error, transient=isinstance(error, TransientToolError))
 
 
@@ -319,13 +331,13 @@ class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
     """The attempt took longer than its timeout."""
 
 
-async def _invoke(call: ToolCall, tool: Tool | None) -> Raw:
-    """Run the tool and encode its result."""
+async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
+    """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
     reject_malformed(call.name, call.args)
     seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
-    value = await _within(seconds, tool, call.args)
+    value = await _within(None if run.journal.replaying else seconds, tool, call.args)
     try:
         return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
     except UnencodableValueError as error:
@@ -338,11 +350,14 @@ async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
     deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
-            return await tool.execute(args)
-    except TimeoutError as error:
+            value = await tool.execute(args)
+    except Exception as error:
         if deadline.expired():
             raise _TimedOut(_texts.timed_out(seconds)) from error
         raise
+    if deadline.expired():
+        raise _TimedOut(_texts.timed_out(seconds))  # too late, even if the tool ended in its own way when told to stop
+    return value
 
 
 def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) -> None:
@@ -360,10 +375,10 @@ def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) 
     )
 
 
-def _really_cancelled() -> bool:
-    """Whether this task is being cancelled, as opposed to a tool that raises CancelledError of its own accord."""
+def _cancels() -> int:
+    """How often this task was cancelled: tells that from a tool that raises CancelledError of its own accord."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return task.cancelling() if task is not None else 0
 
 
 def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
