@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,8 +40,8 @@ DATA = Path(__file__).parents[2] / "testdata" / "interop"
 @cache
 def runs() -> dict[str, dict[str, Any]]:
     """Every run of the original, by scenario."""
-    lines = [line for file in sorted(DATA.glob("runs_*.ndjson.gz")) for line in gzip.open(file)]
-    return {run["scenario"]: run for run in map(json.loads, lines)}
+    files = (gzip.decompress(file.read_bytes()) for file in sorted(DATA.glob("runs_*.ndjson.gz")))
+    return {run["scenario"]: run for text in files for run in map(json.loads, text.splitlines())}
 
 
 def events_of(run: dict[str, Any]) -> list[Any]:
@@ -58,12 +59,15 @@ class Wired:
     """One agent and its surroundings.
 
     `exact_clock`: serve `now` with all its nanoseconds, as the original's tools saw it (`step.now` has microseconds).
+    `seconds_per_ms`: how long the program's milliseconds take while recording; a replay only yields, `seed` says how
+    often, so that parallel tools finish in another order each time.
     """
 
     wiring: dict[str, Any]
     replaying: bool
     exact_clock: bool = False
     seconds_per_ms: float = 0.0
+    seed: int = 0
     log: MemoryLog = field(default_factory=MemoryLog)
     task: asyncio.Task[Any] | None = None
     provider: ScriptedProvider = field(init=False)
@@ -71,6 +75,7 @@ class Wired:
 
     def __post_init__(self) -> None:
         wiring = self.wiring
+        self._random = random.Random(self.seed)
         self.provider = ScriptedProvider(
             [_turn(turn) for turn in wiring["turns"] or ()],
             provider_id=wiring["provider_id"],
@@ -96,6 +101,13 @@ class Wired:
         """`Agent.run` in a task that the tools may cancel, under the run's own context."""
         self.task = asyncio.create_task(self._in_context())
         return await self.task
+
+    async def sleep(self, ms: int) -> None:
+        if not self.replaying:
+            await asyncio.sleep(ms * self.seconds_per_ms)
+            return
+        for _ in range(self._random.randrange(8)):
+            await asyncio.sleep(0)
 
     async def _in_context(self) -> Any:
         kind, _, ms = self.wiring["ctx"].partition("deadline_ms:")
@@ -176,6 +188,8 @@ class ProgramTool:
 
     async def execute(self, args: Any) -> Any:
         self._calls += 1
+        if self._program is None:  # scenario 17: a typed tool, described in words only
+            return {"city": args["city"], "temp_c": 21.5, "note": "a<b & c"}
         values: dict[str, Any] = {}
         for instruction in self._program:
             done, result = await self._step(instruction, args, values)
@@ -192,7 +206,7 @@ class ProgramTool:
             case "return_vars":
                 return True, {name: values[name] for name in do["fields"]}
             case "sleep_ms":
-                await asyncio.sleep(do["ms"] * self._wired.seconds_per_ms)
+                await self._wired.sleep(do["ms"])
             case "now":
                 values[do["as"]] = self._now()
             case "random":

@@ -153,7 +153,7 @@ class Agent:
         wiring = self._wiring()
         wiring.check()
         started = run_started(wiring, recording.started.goal)
-        return await replay_recorded(wiring, started, recording, observe)
+        return await replay_recorded(wiring, started, recording, observe=observe)
 
     def _wiring(self) -> Wiring:
         return Wiring(

@@ -48,11 +48,21 @@ def _background_loop() -> asyncio.AbstractEventLoop:
 
 def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     done: Future[T] = Future()
-    task: list[asyncio.Task[T]] = []
+    task: list[asyncio.Task[None]] = []
+
+    async def carry_out() -> None:
+        try:
+            done.set_result(await work())
+        except BaseException as error:  # noqa: BLE001 - raised in the caller; a KeyboardInterrupt would stop the loop
+            done.set_exception(error)
 
     def start() -> None:
-        task.append(loop.create_task(work(), context=context))
-        task[0].add_done_callback(lambda ended: _settle(done, ended))
+        task.append(loop.create_task(carry_out(), context=context))
+        task[0].add_done_callback(never_began)
+
+    def never_began(_: asyncio.Task[None]) -> None:
+        if not done.done():  # cancelled before its first step
+            done.set_exception(asyncio.CancelledError())
 
     context = contextvars.copy_context()
     loop.call_soon_threadsafe(start)
@@ -63,15 +73,6 @@ def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, 
             loop.call_soon_threadsafe(lambda: [started.cancel() for started in task])
             done.exception()
         raise
-
-
-def _settle(done: Future[T], task: asyncio.Task[T]) -> None:
-    if task.cancelled():
-        done.set_exception(asyncio.CancelledError())
-    elif (error := task.exception()) is not None:
-        done.set_exception(error)
-    else:
-        done.set_result(task.result())
 
 
 def _in_helper_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -109,7 +109,9 @@ async def run_goal(
             return (await _execute_live(wiring, started, run_id, place, observe)).unwrap()
         try:
             recording = Recording.of(place.events, place.options)
-            finished = await replay_recorded(wiring, started, recording, observe, place.skipped)
+            finished = await replay_recorded(
+                wiring, started, recording, observe=observe, skipped=place.skipped, cut_short=place.diverged
+            )
         except NondeterminismError as error:
             place.diverged(error)
             raise
@@ -156,14 +158,17 @@ async def replay_recorded(
     wiring: Wiring,
     started: RunStarted,
     recording: Recording,
+    *,
     observe: Callable[[Sequence[Event]], None] | None = None,
     skipped: Callable[[str], None] = lambda _: None,
+    cut_short: Callable[[NondeterminismError], None] = lambda _: None,
 ) -> Finished:
     """Go through a recorded run with today's code.
 
     Args:
         started: what this agent would write first; its goal is the one under test.
         skipped: told of each tool call that is not run (again).
+        cut_short: told what was not reproduced when the caller cancels this replay, which sees the cancellation only.
 
     Raises:
         NondeterminismError: today's code does something else than the recording.
@@ -187,6 +192,11 @@ async def replay_recorded(
         finished = await _execute(wiring, run, started)
     except NondeterminismError as error:
         raise journal.collected() or error from None
+    except asyncio.CancelledError:
+        unfinished = journal.unfinished()
+        if unfinished is not None:
+            cut_short(unfinished)
+        raise
     collected = journal.collected()
     if collected is not None:
         raise collected
@@ -290,6 +300,10 @@ async def _until_it_ends(wiring: Wiring, run: Run, started: RunStarted, conversa
             return completed(run, await converse(run, conversation))
     except NOT_FOR_THE_LOG:
         raise
+    except asyncio.CancelledError as error:
+        if run.journal.replaying:
+            raise  # today's caller; what the recorded one did is an Interruption
+        return conclude(run, error, 0)
     except BaseException as error:  # noqa: BLE001 - it is recorded, and raised again by `_finish`
         return conclude(run, error, wiring.budget.wall_clock_ms if wiring.budget else 0)
 

@@ -87,6 +87,7 @@ async def converse(run: Run, conversation: Conversation) -> str:
     """Go on until the model answers without asking for tools; return its last text."""
     limit = conversation.config.max_turns
     while not limit or run.meter.turns < limit:
+        await asyncio.sleep(0)  # a run whose steps never wait can be cancelled all the same
         turn = await llm_call(conversation.request())
         if not turn.tool_uses:
             return turn.message.text

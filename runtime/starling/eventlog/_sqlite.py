@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteLog"]
 
 _INSERT = f"""
-INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-WHERE ?2 = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} WHERE run_id = ?1 AND seq = ?2 - 1)
+WITH new ({COLUMNS}) AS (VALUES (?, ?, ?, ?, ?, ?))
+INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM new
+WHERE seq = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = new.run_id AND old.seq = new.seq - 1)
 """  # noqa: S608 - constants
 _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
 _SELECT_RUN = f"{_SELECT} ORDER BY seq"

@@ -12,7 +12,7 @@ from starling.errors import NondeterminismError, ProviderModelMismatchError
 from starling.fixture import Fixture, FixtureRun, discard, install_fixture, read_fixture, temporary_path, write_fixture
 from starling.replay._sessions import RecordingSession, ReplayingSession
 from starling.replay._verify import replay, replay_sync
-from starling.step import Change, Divergence
+from starling.step import Change, Divergence, ignorable_paths
 
 __all__ = [
     "Change",
@@ -26,6 +26,7 @@ __all__ = [
     "ReplayingSession",
     "ToolPolicy",
     "discard",
+    "ignorable_paths",
     "install_fixture",
     "read_fixture",
     "replay",

@@ -8,6 +8,7 @@ a tool or an effect belongs to it and is only looked for there.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -123,13 +124,16 @@ class ReplayingSession:
         """Remember a refused call, so that it fails the test even if it is swallowed."""
         self.failures.append(error)
 
-    def finish(self) -> None:
-        """Note recorded runs that nobody asked for; those of effects and skipped calls were not expected."""
+    def finish(self, *, before: float = math.inf) -> None:
+        """Note recorded runs that nobody asked for; those of effects and skipped calls were not expected.
+
+        Args:
+            before: only runs that began before this instant of the recording session's clock; others may still come.
+        """
         with self._lock:
-            for run in self._left:
-                if self._was_due(run):
-                    self.failures.append(_not_asked_for(run))
-            self._left.clear()
+            due = [run for run in self._left if run.began < before]
+            self._left = [run for run in self._left if run.began >= before]
+            self.failures.extend(_not_asked_for(run) for run in due if self._was_due(run))
 
     def skip(self, run_id: str, call_id: str) -> None:
         """A call of a replayed run was not run (again)."""

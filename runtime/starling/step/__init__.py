@@ -15,6 +15,7 @@ _texts       every text that the loop writes into a log
 _run         what the steps of one run share
 """
 
+from starling.step._compare import ignorable_paths
 from starling.step._divergence import ABSENT, Change, Divergence, changes_between
 from starling.step._effects import now, random, side_effect, side_effect_sync
 from starling.step._llm import Turn, llm_call
@@ -31,6 +32,7 @@ __all__ = [
     "call_tool",
     "call_tools",
     "changes_between",
+    "ignorable_paths",
     "llm_call",
     "new_call_id",
     "now",

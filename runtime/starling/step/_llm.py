@@ -32,7 +32,7 @@ from starling.step._meter import BudgetTrip
 from starling.step._replay import Interruption, ReplayJournal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from starling.event import Payload
     from starling.provider import Chunk, Request
@@ -117,8 +117,7 @@ async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
 
 async def _stream(run: Run, request: Request, turn_id: str) -> Response:
     assembler = Assembler()
-    stream: AsyncGenerator[Chunk, None] = run.provider.stream(request)  # type: ignore[assignment]
-    async with aclosing(_closeable(stream)) as chunks:
+    async with aclosing(_closeable(_open(run, request))) as chunks:
         while True:
             chunk = await _next(run, chunks)
             if chunk is None:
@@ -127,6 +126,16 @@ async def _stream(run: Run, request: Request, turn_id: str) -> Response:
                 _emit_reasoning(run, turn_id, block)
             if isinstance(chunk, UsageChunk):
                 _trip(run, run.meter.during_call(assembler.usage, turn_id, assembler.text))
+
+
+def _open(run: Run, request: Request) -> AsyncIterator[Chunk]:
+    """The answer's chunks; see `_next`."""
+    try:
+        return run.provider.stream(request)
+    except ProviderError:
+        raise
+    except Exception as error:
+        raise wrap_http_status(error, None, provider=run.provider.info().id) from error
 
 
 async def _next(run: Run, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from starling.errors import NondeterminismError
 from starling.event import (
     AssistantMessageCompleted,
-    Kind,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
     TurnStarted,
+    decode_payload,
     encode_payload,
 )
 from starling.step._compare import carry_over, classify, cuts_short, interrupts
@@ -275,11 +275,17 @@ class ReplayJournal:
 
     def finish(self) -> None:
         """Require that everything recorded was reproduced."""
+        unfinished = self.unfinished()
+        if unfinished is not None:
+            raise unfinished
+
+    def unfinished(self) -> NondeterminismError | None:
+        """What is wrong if the run stops here: what failed before, or the first event that was not reproduced."""
         with self._lock:
-            self._raise_failure()
+            if self._failure is not None:
+                return self._failure
             index = self._done.find(0)
-            if index >= 0:
-                raise self._latch(self._describe(index, None, ""))
+            return self._latch(self._describe(index, None, "")) if index >= 0 else None
 
     def collected(self) -> NondeterminismError | None:
         """Everything that diverged in one error, first cause first, if ``collect`` asked for that."""
@@ -340,6 +346,8 @@ class ReplayJournal:
     def _describe(self, index: int, produced: Payload | None, call_id: str) -> Divergence:
         length = len(self._events)
         recorded = self._payloads[index] if index < length else None
+        if produced is not None:  # with plain values, as the recorded one has them
+            produced = decode_payload(produced.KIND, encode_payload(produced))
         if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
             produced = carry_over(recorded, produced, self.options)
         cls, reason = classify(recorded, produced)
@@ -403,7 +411,9 @@ class ReplayJournal:
         return next((index for index in node.children if not self._done[index]), None)
 
     def _after(self, node: Node) -> int:
-        return node.own[-1] + 1 if node is not self._root and node.own else len(self._events)
+        """Where a node that has nothing left goes on: at what was not reproduced yet, or past the end."""
+        index = self._done.find(0, node.own[-1] + 1 if node.own else 0)
+        return index if index >= 0 else len(self._events)
 
     def _consume(self, index: int) -> None:
         self._done[index] = 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starling._cbor import Raw, decode, encode
@@ -32,15 +33,15 @@ from starling.step._replay import Interruption
 from starling.tool import CallPolicy, call_policy, default_backoff, reject_malformed, to_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from starling.step._run import Run
     from starling.tool import Tool
 
 __all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "new_call_id"]
 
-MAX_RESULT_DEPTH = 31
-"""A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
+MAX_ARGS_DEPTH = MAX_RESULT_DEPTH = 31
+"""A ToolCallScheduled or -Completed may nest 32 levels (wire format); arguments and result sit one level inside it."""
 
 _PANICS = (SystemExit, RecursionError, MemoryError)
 _OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError)
@@ -146,7 +147,11 @@ def _failure_of(outcome: Outcome) -> ToolCallFailed:
 async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
     """Dispatch calls in parallel; every one has an outcome, failed or not.
 
+    What is wrong with any of them is found before the first is recorded.
+
     Raises:
+        StepContextError: no run is active here, a side effect is, or a ``call_id`` is that of a call under way.
+        UnencodableValueError: arguments cannot be recorded.
         NondeterminismError: on replay, at the earliest place in the recording that was not reproduced.
         LogWriteError: an outcome could not be written.
     """
@@ -154,9 +159,28 @@ async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
     if parent is None:
         raise StepContextError("a tool call inside a side effect cannot be recorded; call the tool outside of it")
     run = parent.run
-    frames = [_schedule(run, parent, call) for call in calls]
-    await run.journal.commit()
-    return _joined(parent, await _run_all(run, calls, frames))
+    encoded = [replace(call, args=Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH))) for call in calls]
+    with _claimed(run, [call.call_id for call in calls if call.call_id]):
+        frames = [_schedule(run, parent, call) for call in encoded]
+        await run.journal.commit()
+        return _joined(parent, await _run_all(run, encoded, frames))
+
+
+@contextmanager
+def _claimed(run: Run, call_ids: Sequence[str]) -> Iterator[None]:
+    """Hold the ids that code or the model chose: outcomes name their call by it, so two at a time are ambiguous."""
+    twice = run.open_calls & set(call_ids) or {call_id for call_id in call_ids if call_ids.count(call_id) > 1}
+    if twice:
+        raise StepContextError(
+            f"call id {min(twice)!r} belongs to a call that has not ended; choose another, or leave ToolCall.call_id "
+            "empty to have one minted",
+            run_id=run.run_id,
+        )
+    run.open_calls.update(call_ids)
+    try:
+        yield
+    finally:
+        run.open_calls.difference_update(call_ids)
 
 
 def _schedule(run: Run, parent: Frame, call: ToolCall) -> Frame:
@@ -256,7 +280,8 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     try:
         produced = await _outcome_of(run, call, tool, cancels)
     except asyncio.CancelledError:
-        _record_cancellation(run, frame, attempt, _elapsed_ms(began))
+        if not run.journal.replaying:
+            _record_cancellation(run, frame, attempt, _elapsed_ms(began))
         raise
     finally:
         current.reset(token)
@@ -335,9 +360,10 @@ async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
     """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
-    reject_malformed(call.name, call.args)
+    args = decode(call.args.data)  # the tool's own copy, the same for every attempt
+    reject_malformed(call.name, args)
     seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
-    value = await _within(None if run.journal.replaying else seconds, tool, call.args)
+    value = await _within(None if run.journal.replaying else seconds, tool, args)
     try:
         return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
     except UnencodableValueError as error:
@@ -382,8 +408,6 @@ def _cancels() -> int:
 
 
 def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
-    from dataclasses import replace
-
     if isinstance(recorded, ToolCallCompleted) and isinstance(recorded.result, Raw):
         return replace(recorded, result=decode(recorded.result.data))
     return recorded
