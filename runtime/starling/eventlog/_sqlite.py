@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteLog"]
 
 _INSERT = f"""
-WITH new ({COLUMNS}) AS (VALUES (?, ?, ?, ?, ?, ?))
-INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT {COLUMNS} FROM new
+INSERT INTO {EVENTS_TABLE} ({COLUMNS}) WITH new ({COLUMNS}) AS (VALUES (?, ?, ?, ?, ?, ?)) SELECT {COLUMNS} FROM new
 WHERE seq = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = new.run_id AND old.seq = new.seq - 1)
 """  # noqa: S608 - constants
 _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
