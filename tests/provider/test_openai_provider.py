@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -441,3 +442,27 @@ async def test_a_server_that_does_not_hang_up_after_the_end_costs_the_connection
             assert assemble(await collect(provider)).text == "2"
         first, second = server.requests
         assert first.peer != second.peer
+
+
+DROPPED = """
+import gc, sys
+from starling import Agent, Config, MemoryLog
+from starling.provider.openai import OpenAI
+from starling.testing import OpenAIServer, Script
+
+leaks = []
+sys.unraisablehook = lambda problem: leaks.append(problem.exc_value)
+with OpenAIServer(Script().text("one").turn().text("two").turn().text("three")) as server:
+    for _ in range(3):
+        provider = OpenAI(base_url=server.base_url, api_key="")
+        Agent(provider, Config(model="gpt-4o-mini"), MemoryLog()).run_sync("hi")
+        del provider
+        gc.collect()
+print(leaks)
+"""
+
+
+def test_an_adapter_that_is_dropped_closes_its_connections_on_the_loop_that_runs_on():
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", DROPPED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -9,11 +9,14 @@ from starling.event import (
     AssistantMessageCompleted,
     BudgetExceeded,
     Kind,
+    RunCancelled,
+    RunResumed,
     RunStarted,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
 )
+from starling.step import _texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,7 @@ _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.SideEffectRecorded: ("value", "error", "ordinal"),
     Kind.RunCompleted: ("duration_ms", "merkle_root"),
     Kind.RunFailed: ("duration_ms", "merkle_root"),
+    Kind.RunCancelled: ("duration_ms", "merkle_root"),
 }
 """Fields that the environment decides: carried over from the recording before anything is compared."""
 
@@ -56,9 +60,13 @@ def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> 
 
 def cuts_short(recorded: Payload | None) -> bool:
     """Whether this recorded event is how the environment ended the run, or this process's part of it."""
-    if isinstance(recorded, BudgetExceeded):
-        return recorded.limit == "wall_clock"
-    return recorded is not None and recorded.KIND in (Kind.RunCancelled, Kind.RunResumed)
+    match recorded:
+        case BudgetExceeded(limit=limit):
+            return limit == "wall_clock"
+        case RunCancelled(reason=reason):
+            return not _texts.is_interruption(reason)  # code raised that, and is to raise it again
+        case _:
+            return isinstance(recorded, RunResumed)
 
 
 def interrupts(recorded: Payload, produced: Payload) -> bool:

@@ -181,7 +181,8 @@ class ReplayJournal:
         index = node.outcomes.get(attempt)
         with self._lock:
             if index is None:
-                self._skip(frame, len(self._events))
+                if cuts_short(self.next_recorded):
+                    self._skip(frame, len(self._events))
                 self._check_not_cut_short()
                 return None
             recorded: Any = self._payloads[index]

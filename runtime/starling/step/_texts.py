@@ -13,6 +13,7 @@ __all__ = [
     "DEADLINE_EXCEEDED",
     "MAX_TURNS_EXCEEDED",
     "interrupted_reason",
+    "is_interruption",
     "result_not_encodable",
     "timed_out",
     "tool_failed",
@@ -23,6 +24,7 @@ BUDGET_EXCEEDED = "step: budget exceeded"
 CANCELLED = "context canceled"
 CANCELLED_REASON = "context_canceled"
 DEADLINE_EXCEEDED = "context deadline exceeded"
+_INTERRUPTED_BY = "interrupted by "
 MAX_TURNS_EXCEEDED = "starling: max turns exceeded"
 
 
@@ -48,4 +50,9 @@ def result_not_encodable(problem: str) -> str:
 
 def interrupted_reason(name: str) -> str:
     """An exception that is not an error (KeyboardInterrupt, a test's own outcome) ended the run."""
-    return f"interrupted by {name}"
+    return f"{_INTERRUPTED_BY}{name}"
+
+
+def is_interruption(reason: str) -> bool:
+    """Whether a RunCancelled's reason is one of those."""
+    return reason.startswith(_INTERRUPTED_BY)

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from starling import ambient
@@ -82,6 +83,9 @@ class OpenAI:
         self._timeout = timeout
         # Not weak: a client's connections refer to their loop, so an entry would keep its own key alive.
         self._clients: dict[asyncio.AbstractEventLoop, _ClientKeeper] = {}
+        # An adapter that is dropped while its loop runs on (one built for each call, on the loop behind `run_sync`)
+        # must not leave its connections to the garbage collector, which finalizes sockets in any order.
+        weakref.finalize(self, _close_dropped, self._clients).atexit = False
         if not ambient.may_build_without_key():
             self._require_credentials()
             _require_sdk()
@@ -221,6 +225,7 @@ class _ClientKeeper:
         self._owned = owned
         self._clients = clients
         self._keeping: AsyncGenerator[None, None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the loop's place among the clients; loops that stopped without a word lose theirs."""
@@ -235,6 +240,10 @@ class _ClientKeeper:
         if self._keeping is not None:
             await self._keeping.aclose()
 
+    def start_closing(self, loop: asyncio.AbstractEventLoop) -> None:
+        """`aclose` without waiting for it; on the keeper's own loop."""
+        self._closing = loop.create_task(self.aclose())
+
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
         try:
             yield
@@ -242,6 +251,14 @@ class _ClientKeeper:
             self._clients.pop(loop, None)
             if self._owned:
                 await self.client.close()
+
+
+def _close_dropped(clients: dict[asyncio.AbstractEventLoop, _ClientKeeper]) -> None:
+    """Close the clients of an adapter that is gone, each on its own loop. Called by the garbage collector."""
+    for loop, keeper in list(clients.items()):
+        if loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it closed just now, and its clients with it
+                loop.call_soon_threadsafe(keeper.start_closing, loop)
 
 
 async def _drain(blocks: AsyncIterator[bytes]) -> None:

@@ -1,0 +1,248 @@
+"""What can be wrong with a golden test → one value: a first line that stands alone, the rest, and an exception.
+
+Divergences are put into words by `_explain`; this module has everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_starling._session import GoldenItem
+    from starling.errors import StarlingError
+    from starling.replay import Fixture, FixtureRun
+
+__all__ = [
+    "IF_MEANT",
+    "RECORDABLE",
+    "Failure",
+    "does_not_replay",
+    "fails_on_replay",
+    "foreign",
+    "from_errors",
+    "missing",
+    "not_saved",
+    "unfinished",
+    "unseen",
+    "unusable",
+]
+
+RECORDABLE = frozenset({"diverged", "missing", "unusable"})
+"""Outcomes that a new recording mends."""
+IF_MEANT = "If the change is meant, record it:"
+_MOST_LINES = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a golden test fails.
+
+    Attributes:
+        outcome: ``diverged``, ``missing``, ``unusable``, ``live``, ``unseen`` or ``misused``: for the summary.
+        headline: the first line, all that short summaries and annotations show.
+        details: the lines below it.
+        errors: the exceptions that this is about, the first cause first.
+    """
+
+    outcome: str
+    headline: str
+    details: tuple[str, ...] = ()
+    errors: tuple[BaseException, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The whole text."""
+        return (self.headline, "", *self.details) if self.details else (self.headline,)
+
+    @property
+    def text(self) -> str:
+        """The whole text, as one string."""
+        return "\n".join(self.lines)
+
+    @property
+    def error(self) -> BaseException:
+        """What to raise where nothing was raised."""
+        if self.errors:
+            return self.errors[0]
+        from starling.errors import FixtureError
+
+        return FixtureError(self.text)
+
+    def raised(self) -> Failure:
+        """The same, with an exception to raise made once, so that it is known again in the report."""
+        return self if self.errors else replace(self, errors=(self.error,))
+
+
+# --- the fixture ----------------------------------------------------------------------------------
+
+
+def missing(golden: GoldenItem) -> Failure:
+    """There is no recording."""
+    moved = _recorded_elsewhere(golden)
+    return Failure(
+        outcome="missing",
+        headline=f"golden run not recorded: {golden.shown_path} does not exist",
+        details=(
+            *(f"{path} was recorded for this test: move it there if the test or the folder moved" for path in moved),
+            "Record it once, on a machine that can reach the provider, and commit the file:",
+            f"    {golden.command}",
+        ),
+    ).raised()
+
+
+def unusable(golden: GoldenItem, error: StarlingError) -> Failure:
+    """There is a recording, but it cannot be read or believed."""
+    message = error.message.replace(str(golden.path), golden.shown_path)
+    first, _, rest = message.partition(". ")
+    return Failure(
+        outcome="unusable",
+        headline=f"golden fixture cannot be used: {first}",
+        details=(*((rest,) if rest else ()), *_record_anew(golden)),
+        errors=(error,),
+    )
+
+
+def foreign(golden: GoldenItem, fixture: Fixture) -> Failure:
+    """The file at this test's place was recorded for another test."""
+    return Failure(
+        outcome="unusable",
+        headline=f"golden fixture cannot be used: {golden.shown_path} was recorded for another test",
+        details=(
+            f"It was recorded for  {fixture.test_id}",
+            f"and this is          {golden.name.text}",
+            "If the test was renamed or moved together with its fixture, this takes the fixture over without calling a",
+            "provider, as long as it still replays; otherwise it records a new one:",
+            f"    {golden.command}",
+        ),
+    ).raised()
+
+
+def _recorded_elsewhere(golden: GoldenItem) -> list[str]:
+    """Fixtures that carry this test's node id in another place. Looked for only once one is missing."""
+    from starling.errors import StarlingError
+    from starling.replay import read_fixture
+
+    found = []
+    for path in sorted(golden.settings.folder.rglob("*.db")):
+        try:
+            if path != golden.path and read_fixture(path).test_id == golden.name.text:
+                found.append(golden.settings.shown(path))
+        except StarlingError:
+            continue
+    return found
+
+
+def _record_anew(golden: GoldenItem) -> tuple[str, ...]:
+    return ("Restore it from version control, or record it again:", f"    {golden.command}")
+
+
+# --- the runs -------------------------------------------------------------------------------------
+
+
+def from_errors(golden: GoldenItem, errors: Sequence[Exception], fixture: Fixture | None) -> Failure:
+    """What a session found: divergences, live calls, runs of fixtures that outlive the test."""
+    from starling.errors import LiveCallError, NondeterminismError
+
+    first, *rest = errors
+    outcome = "diverged" if any(isinstance(error, NondeterminismError) for error in errors) else "misused"
+    if isinstance(first, NondeterminismError):
+        headline, details = _diverged(golden, first, fixture)
+    else:
+        headline, details = _went_wrong(first, live=isinstance(first, LiveCallError))
+        outcome = "live" if isinstance(first, LiveCallError) and outcome != "diverged" else outcome
+    return Failure(
+        outcome=outcome,
+        headline=headline,
+        details=(*details, *_folded(rest)),
+        errors=tuple(errors),
+    )
+
+
+def _diverged(golden: GoldenItem, error: Any, fixture: Fixture | None) -> tuple[str, tuple[str, ...]]:
+    from pytest_starling._explain import explain, headline
+
+    runs: Sequence[FixtureRun] = fixture.runs if fixture else ()
+    divergence = error.divergence
+    recorded_at = fixture.recorded_at if fixture else ""
+    lines = explain(divergence, runs, fixture=golden.shown_path, recorded_at=recorded_at)
+    return headline(divergence, runs), (*lines, IF_MEANT, f"    {golden.command}")
+
+
+def _went_wrong(error: Exception, *, live: bool) -> tuple[str, tuple[str, ...]]:
+    text = str(error)
+    mark = "; " if live else ": "
+    first, _, rest = text.partition(mark)
+    return f"golden run {'went live' if live else 'misused'}: {first}", (rest[:1].upper() + rest[1:],) if rest else ()
+
+
+def _folded(rest: Iterable[Exception]) -> tuple[str, ...]:
+    count = len(list(rest))
+    if not count:
+        return ()
+    return ("", f"{count} more {'failure' if count == 1 else 'failures'} followed; mend the first cause first")
+
+
+def unseen(*, recorded: int = 0) -> Failure:
+    """The test made no run: nothing was compared, or there is nothing to save."""
+    expected = f"The recording has {recorded} run{'' if recorded == 1 else 's'}; today's test made none."
+    return Failure(
+        outcome="unseen",
+        headline="no run was seen: nothing in this golden test went through starling.Agent.run",
+        details=(
+            *([expected] if recorded else []),
+            "A run is seen if it starts in this process while the test or its function-scoped fixtures are at work.",
+            "If this test is meant to run no agent, take its golden_run marker away.",
+        ),
+    ).raised()
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def unfinished(count: int) -> Failure:
+    """Runs were still going on when the test ended."""
+    runs = "a run was" if count == 1 else f"{count} runs were"
+    return Failure(
+        outcome="unseen",
+        headline=f"golden run not recorded: {runs} not over when the test ended",
+        details=("Await the run, or join its thread, before the test returns; only whole runs are kept.",),
+    ).raised()
+
+
+def not_saved(golden: GoldenItem, error: StarlingError) -> Failure:
+    """The recording is sound, but the disk or the format refuses it."""
+    message = error.message.replace(str(golden.path.parent), golden.settings.shown(golden.path.parent))
+    return Failure(outcome="unusable", headline=f"golden run not recorded: {message}", errors=(error,))
+
+
+def does_not_replay(golden: GoldenItem, failure: Failure) -> Failure:
+    """The new recording, replayed once, diverged; other failures stand as they are."""
+    if failure.outcome != "diverged":
+        return failure
+    cut = failure.details.index(IF_MEANT) if IF_MEANT in failure.details else None
+    return replace(
+        failure,
+        headline=f"the recording does not replay: {failure.headline}",
+        details=(*_not_kept(golden), "", *failure.details[:cut]),
+    )
+
+
+def fails_on_replay(golden: GoldenItem, text: str) -> Failure:
+    """The new recording, replayed once, did not diverge, but the test did not pass either."""
+    lines = text.splitlines() or ["it was skipped"]
+    return Failure(
+        outcome="unseen",
+        headline="the recording does not replay: the test passed while it was recorded, but not on replay",
+        details=(*_not_kept(golden), "", *lines[:_MOST_LINES]),
+    ).raised()
+
+
+def _not_kept(golden: GoldenItem) -> tuple[str, ...]:
+    kept = f"{golden.shown_path} is as it was" if golden.path.exists() else "no fixture was written"
+    return (
+        f"The new recording was replayed once and thrown away; {kept}. Something in the code under test changes from",
+        "run to run: take clocks, random numbers and IO through starling.step (now, random, side_effect).",
+    )

@@ -1,0 +1,80 @@
+"""What stands in the runtime's slot while a golden test runs: a door in front of the session proper.
+
+The session itself is only known once the test's fixtures say where the recording is kept, and fixtures that outlive
+the test must not put their runs into it. Both are the door's business; everything else is the session's.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starling.ambient import RunIntent
+    from starling.errors import LiveCallError
+    from starling.replay import RecordingSession, ReplayingSession
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Implements `starling.ambient.Session`.
+
+    Args:
+        replaying: whether no provider may be reached.
+    """
+
+    def __init__(self, *, replaying: bool) -> None:
+        self.replaying = replaying
+        self.session: RecordingSession | ReplayingSession | None = None
+        self._outsider = ""
+        self._found: list[Any] = []
+
+    def open(self, session: RecordingSession | ReplayingSession) -> None:
+        """Let runs through to a session from now on. What it finds stands in one list with what is refused here."""
+        self.session = session
+        if self.replaying:
+            cast("ReplayingSession", session).failures = self._found
+
+    @contextmanager
+    def closed_for(self, outsider: str) -> Iterator[None]:
+        """Refuse runs while ``outsider``, something that outlives the test, is at work."""
+        before, self._outsider = self._outsider, outsider
+        try:
+            yield
+        finally:
+            self._outsider = before
+
+    def begin(self, intent: RunIntent) -> Any:
+        """A run starts.
+
+        Raises:
+            StarlingError: it is started by something that outlives the test.
+        """
+        if self._outsider:
+            raise self._refusal(self._outsider)
+        if self.session is None:
+            raise self._refusal("golden_run_dir or golden_run_config")
+        return self.session.begin(intent)
+
+    def refused(self, error: LiveCallError) -> None:
+        """A provider was reached while replaying."""
+        self._found.append(error)
+
+    @property
+    def failures(self) -> list[Exception]:
+        """Whatever went wrong, even if the code under test swallowed it: each once, the first cause first."""
+        # A divergence of a run inside a tool call is passed on by the run around it, as the same object.
+        return list({id(error): error for error in self._found}.values())
+
+    def _refusal(self, who: str) -> Exception:
+        from starling.errors import StarlingError
+
+        error = StarlingError(
+            f"a run was started by {who}, which outlives the test: a golden fixture holds the runs of one test. Start "
+            "it in the test or in a fixture of function scope"
+        )
+        self._found.append(error)
+        return error

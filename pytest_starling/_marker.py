@@ -1,0 +1,158 @@
+"""The ``golden_run`` marker → a checked value. The closest marker counts, as a whole.
+
+One table says what each argument may be; it serves the marker and the ``golden_run_config`` fixture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pytest
+
+    from starling.replay import ReplayOptions, ToolPolicy
+
+__all__ = ["NAME", "SIGNATURE", "GoldenMark", "configured", "parse", "unknown_paths"]
+
+NAME = "golden_run"
+SIGNATURE = (
+    'golden_run(path=None, *, tools="compare", ignore=(), allow_hosts=(), force_provider=False, compare_cost=None, '
+    "max_age=None)"
+)
+_POLICIES = ("compare", "run", "stub")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenMark:
+    """What a test's marker says.
+
+    Attributes:
+        path: where the fixture is kept, from the directory of the configuration file; may hold ``{class}``,
+            ``{function}`` and ``{id}``. None: the default place.
+        tools: how tools are replayed: one policy, or a mapping from tool name to policy.
+        ignore: payload fields that are not compared, such as ``AssistantMessageCompleted.cost_usd``.
+        allow_hosts: hosts that may be reached while replaying.
+        force_provider: do not insist on the recorded provider, API version and model.
+        compare_cost: a changed price is a divergence; None leaves it to the ini key.
+        max_age: days after which a recording is called stale; None for never.
+        given: the arguments that were written down.
+    """
+
+    path: str | None = None
+    tools: str | Mapping[str, str] = "compare"
+    ignore: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    force_provider: bool = False
+    compare_cost: bool | None = None
+    max_age: float | None = None
+    given: frozenset[str] = frozenset()
+
+    def options(self, *, compare_cost: bool) -> ReplayOptions:
+        """How strictly to compare. ``compare_cost`` is what holds where the marker is silent."""
+        from starling.replay import ReplayOptions
+
+        return ReplayOptions(
+            tools=cast("ToolPolicy | Mapping[str, ToolPolicy]", self.tools),  # checked by the table below
+            ignore=frozenset(self.ignore),
+            force_provider=self.force_provider,
+            compare_cost=compare_cost if self.compare_cost is None else self.compare_cost,
+        )
+
+
+def parse(mark: pytest.Mark) -> tuple[GoldenMark, list[str]]:
+    """Read a marker.
+
+    Returns:
+        Its value, and one sentence for each thing that is wrong with it; the value counts if there is none.
+    """
+    problems: list[str] = []
+    arguments = dict(mark.kwargs)
+    if mark.args:
+        arguments.setdefault("path", mark.args[0])
+        if len(mark.args) > 1:
+            problems.append(f"takes one argument by position, the path, and got {len(mark.args)}")
+        elif "path" in mark.kwargs:
+            problems.append("got path twice, by position and by name")
+    return _checked(GoldenMark(), arguments, problems), problems
+
+
+def configured(mark: GoldenMark, defaults: object) -> tuple[GoldenMark, list[str]]:
+    """The marker with what ``golden_run_config`` says where the marker itself is silent."""
+    if not isinstance(defaults, Mapping):
+        return mark, [f"must return a mapping of marker arguments, not {type(defaults).__name__}"]
+    problems = ["cannot set path: override golden_run_dir"] if "path" in defaults else []
+    open_fields = {name: value for name, value in defaults.items() if name not in mark.given and name != "path"}
+    return _checked(mark, open_fields, problems), problems
+
+
+def unknown_paths(ignore: Iterable[str]) -> list[str]:
+    """One sentence for each path that names no payload field. Imports the runtime."""
+    from starling.replay import ignorable_paths
+
+    known = ignorable_paths()
+    return [
+        f"ignores {path!r}, which is no payload field; write Kind.field, such as AssistantMessageCompleted.cost_usd"
+        for path in ignore
+        if path not in known
+    ]
+
+
+def _checked(mark: GoldenMark, arguments: Mapping[str, Any], problems: list[str]) -> GoldenMark:
+    accepted: dict[str, Any] = {}
+    for name, value in arguments.items():
+        rule = _RULES.get(name)
+        if rule is None:
+            problems.append(f"has no argument {name!r}; it takes {', '.join(_RULES)}")
+        elif not rule.accepts(value):
+            problems.append(f"needs {rule.wanted} for {name}, got {value!r}")
+        else:
+            accepted[name] = rule.convert(value)
+    return replace(mark, **accepted, given=mark.given | frozenset(accepted))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rule:
+    """What an argument may be, in code and in words, and how it is kept."""
+
+    accepts: Callable[[Any], bool]
+    wanted: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+def _is_policies(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(tool, str) and policy in _POLICIES for tool, policy in value.items())
+    return isinstance(value, str) and value in _POLICIES
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(one, str) for one in value)
+
+
+def _is_days(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+_RULES: Mapping[str, _Rule] = {
+    "path": _Rule(
+        accepts=lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
+        wanted="a path or None",
+        convert=lambda value: None if value is None else os.fspath(value),
+    ),
+    "tools": _Rule(accepts=_is_policies, wanted='"compare", "run" or "stub", or a mapping from tool name to one,'),
+    "ignore": _Rule(
+        accepts=_is_texts, wanted="a sequence of payload paths", convert=lambda value: tuple(sorted(value))
+    ),
+    "allow_hosts": _Rule(
+        accepts=_is_texts, wanted="a sequence of host names", convert=lambda value: tuple(sorted(value))
+    ),
+    "force_provider": _Rule(accepts=lambda value: isinstance(value, bool), wanted="True or False"),
+    "compare_cost": _Rule(accepts=lambda value: value is None or isinstance(value, bool), wanted="True, False or None"),
+    "max_age": _Rule(accepts=_is_days, wanted="a positive number of days or None"),
+}
+assert {*_RULES, "given"} == {field.name for field in fields(GoldenMark)}

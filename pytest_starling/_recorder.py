@@ -1,0 +1,312 @@
+"""The protocol of a test that may be recorded: replay it, record it, replay the recording, put that in place.
+
+Each run is a whole one, with fresh function-scoped fixtures; wider ones stay set up. Only one of the runs is reported.
+The old fixture stays as it is until the very last step, an atomic rename.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from pytest_starling import _failure, _report
+from pytest_starling._attempt import sibling_of
+from pytest_starling._session import golden_item
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_starling._attempt import Attempt
+    from pytest_starling._failure import Failure
+    from pytest_starling._session import GoldenItem
+
+__all__ = ["pytest_runtest_protocol"]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ran:
+    """A whole run of the test: its reports, and what the attempt found."""
+
+    reports: list[pytest.TestReport]
+    attempt: Attempt | None
+
+    @property
+    def passed(self) -> bool:
+        """Setup, call and teardown passed, and nothing of it was expected to fail."""
+        return all(report.passed and not hasattr(report, "wasxfail") for report in self.reports)
+
+    @property
+    def failure(self) -> Failure | None:
+        return self.attempt.failure if self.attempt else None
+
+    @property
+    def call(self) -> pytest.TestReport:
+        return next(report for report in self.reports if report.when == "call")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a golden test in a mode that records. None leaves other tests, and what need only be replayed, to pytest."""
+    golden = golden_item(item)
+    if golden is None:
+        return None
+    mode = golden.settings.mode
+    if item.config.getoption("setuponly", False) or (mode == "new" and not golden.movable and golden.path.exists()):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in _Recorder(golden, nextitem).reports():
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+class _Recorder:
+    """Decides what is run, and which run is reported.
+
+    Args:
+        nextitem: the item after this one, which says what may stay set up.
+    """
+
+    def __init__(self, golden: GoldenItem, nextitem: pytest.Item | None) -> None:
+        self.golden = golden
+        self.nextitem = nextitem
+        self._properties = list(golden.item.user_properties)
+
+    def reports(self) -> list[pytest.TestReport]:
+        """Run the test as often as it takes."""
+        if self._must_record():
+            return self._record()
+        trial = self._run(
+            "replay", then=self._next_after_trial, trial=True, adopts=self.golden.settings.mode == "changed"
+        )
+        if self._mended_by_recording(trial):
+            return self._record()
+        if trial.passed:
+            return self._adopted(trial)
+        return trial.reports
+
+    def _must_record(self) -> bool:
+        golden = self.golden
+        return golden.settings.mode == "all" or (not golden.movable and not golden.path.exists())
+
+    def _mended_by_recording(self, trial: _Ran) -> bool:
+        if trial.failure is None:
+            return False
+        wanted = _failure.RECORDABLE if self.golden.settings.mode == "changed" else {"missing"}
+        return trial.failure.outcome in wanted
+
+    def _adopted(self, trial: _Ran) -> list[pytest.TestReport]:
+        """Give a fixture that was moved with its test the test's new id."""
+        golden, fixture = self.golden, trial.attempt.fixture if trial.attempt else None
+        if fixture is not None and fixture.test_id != golden.name.text:
+            failure = self._write(replace(fixture, test_id=golden.name.text), verify=None)
+            _settle(golden, trial, failure, "adopted")
+        return trial.reports
+
+    # --- recording
+
+    def _record(self) -> list[pytest.TestReport]:
+        run = self._run("record", then=self._next_after_recording)
+        if not run.passed:
+            _report_discarded(run)
+            return run.reports
+        failure = self._save(run)
+        _settle(self.golden, run, failure, "recorded")
+        self._tear_down_rest(run)
+        return run.reports
+
+    def _save(self, run: _Ran) -> Failure | None:
+        """Keep what a passed run recorded. Returns why it is not kept."""
+        runs = run.attempt.runs if run.attempt else ()
+        if not runs:
+            return _failure.unseen()
+        unfinished = sum(1 for one in runs if not one.ended)
+        if unfinished:
+            return _failure.unfinished(unfinished)
+        verify = (lambda path: self._verify(path, run)) if self.golden.settings.verify else None
+        return self._write(_fixture(self.golden, runs), verify=verify)
+
+    def _write(self, fixture: Any, *, verify: Callable[[Path], Failure | None] | None) -> Failure | None:
+        from starling.errors import StarlingError
+        from starling.replay import discard, install_fixture, temporary_path, write_fixture
+
+        path = self.golden.path
+        try:
+            temporary = write_fixture(path, fixture)
+            failure = verify(temporary) if verify else None
+            if failure is None:
+                install_fixture(temporary, path)
+            return failure
+        except StarlingError as error:
+            return _failure.not_saved(self.golden, error)
+        finally:
+            discard(temporary_path(path))
+
+    def _verify(self, temporary: Path, run: _Ran) -> Failure | None:
+        """Replay what was just recorded."""
+        replayed = self._run("replay", then=lambda _: self.nextitem, source=temporary, trial=True)
+        if replayed.failure is not None:
+            return _failure.does_not_replay(self.golden, replayed.failure)
+        run.reports[-1] = _later_teardown(run.reports[-1], replayed.reports[-1])
+        broken = next((report for report in replayed.reports[:-1] if not report.passed), None)
+        return None if broken is None else _failure.fails_on_replay(self.golden, broken.longreprtext)
+
+    # --- running
+
+    def _run(
+        self,
+        kind: Literal["record", "replay"],
+        *,
+        then: Callable[[list[pytest.TestReport]], pytest.Item | None],
+        source: Path | None = None,
+        trial: bool = False,
+        adopts: bool = False,
+    ) -> _Ran:
+        """Run setup, call and teardown without reporting them.
+
+        Args:
+            then: given the reports so far, the item towards which to tear down.
+            source: the file that a replay reads. trial: this run is not the one that is reported.
+            adopts: replay a fixture of another test.
+        """
+        golden, item = self.golden, self.golden.item
+        golden.kind, golden.source, golden.trial, golden.adopts = kind, source, trial, adopts
+        _make_fresh(item, self._properties)
+        try:
+            reports = [self._phase("setup", trial=trial)]
+            if reports[0].passed:
+                reports.append(self._phase("call", trial=trial))
+            stopping = item.session.shouldfail or item.session.shouldstop
+            reports.append(self._phase("teardown", trial=trial, nextitem=None if stopping else then(reports)))
+        finally:
+            golden.end()
+            golden.kind, golden.source, golden.trial, golden.adopts = "replay", None, False, False
+            _forget(item)
+        return _Ran(reports=reports, attempt=golden.attempt)
+
+    def _phase(self, when: Literal["setup", "call", "teardown"], *, trial: bool, **arguments: Any) -> pytest.TestReport:
+        item = self.golden.item
+        hook = getattr(item.ihook, f"pytest_runtest_{when}")
+        reraise: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
+        if not item.config.getoption("usepdb", False):
+            reraise += (KeyboardInterrupt,)
+        call = pytest.CallInfo.from_call(lambda: hook(item=item, **arguments), when=when, reraise=reraise)
+        report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        if report.failed and not trial:
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
+        return report
+
+    def _next_after_trial(self, reports: list[pytest.TestReport]) -> pytest.Item | None:
+        """What is probably the last run tears down for good; if not, wider fixtures are set up again."""
+        attempt = self.golden.attempt
+        again = attempt is not None and attempt.failure is not None and attempt.failure.outcome in _failure.RECORDABLE
+        return sibling_of(self.golden.item) if again else self._last(reports)
+
+    def _next_after_recording(self, reports: list[pytest.TestReport]) -> pytest.Item | None:
+        passed = all(report.passed for report in reports)
+        verify = passed and self.golden.settings.verify
+        return sibling_of(self.golden.item) if verify else self._last(reports)
+
+    def _last(self, reports: list[pytest.TestReport]) -> pytest.Item | None:
+        del reports
+        return self.nextitem
+
+    def _tear_down_rest(self, run: _Ran) -> None:
+        """Tear down what no verifying run tore down, because there was none after all."""
+        item = self.golden.item
+        call = pytest.CallInfo.from_call(
+            lambda: item.session._setupstate.teardown_exact(self.nextitem),
+            when="teardown",
+            reraise=(KeyboardInterrupt,),
+        )
+        if call.excinfo is not None:
+            run.reports[-1] = item.ihook.pytest_runtest_makereport(item=item, call=call)
+
+
+def _make_fresh(item: pytest.Function, properties: list[Any]) -> None:
+    """What pytest-rerunfailures does too: a run must not see what an earlier one left on the item."""
+    item.user_properties[:] = properties
+    item._report_sections.clear()
+    item.__dict__.pop("_excinfo", None)  # what a TestCase raised and no report has taken
+    method = item.__dict__.get("_obj")
+    if isinstance(item.parent, pytest.Class) and isinstance(method, MethodType):
+        item._instance = item._getinstance()  # type: ignore[no-untyped-call]
+        item._obj = MethodType(method.__func__, item._instance)
+    if not item._request:
+        item._initrequest()
+
+
+def _forget(item: pytest.Function) -> None:
+    """As pytest itself does after a run."""
+    item._request = False  # type: ignore[assignment]
+    item.funcargs = None  # type: ignore[assignment]
+
+
+def _later_teardown(first: pytest.TestReport, second: pytest.TestReport) -> pytest.TestReport:
+    """The verifying run tears down the wider fixtures; a failure there is one of the test's."""
+    return second if second.failed and not first.failed else first
+
+
+def _settle(golden: GoldenItem, run: _Ran, failure: Failure | None, outcome: str) -> None:
+    """Say in the reports what became of the recording."""
+    failure = failure or _git_failure(golden)
+    if failure:
+        _report.fail(golden, run.call, failure)
+    else:
+        _report.attach(run.call, outcome)
+
+
+def _git_failure(golden: GoldenItem) -> Failure | None:
+    """Warn if git leaves the new fixture out; where warnings are errors, that fails the test."""
+    from pytest_starling import StarlingWarning
+    from pytest_starling._git import warn_if_ignored
+
+    try:
+        warn_if_ignored(golden)
+    except StarlingWarning as warning:
+        return _failure.Failure(outcome="unusable", headline=str(warning), errors=(warning,))
+    return None
+
+
+def _report_discarded(run: _Ran) -> None:
+    """Say beside a failed test that it was not recorded."""
+    for report in run.reports:
+        if report.failed:
+            report.sections.append(("golden run", "Not recorded, because the test failed; the fixture is as it was."))
+        if hasattr(report, "starling"):
+            _report.attach(report, "discarded")
+
+
+def _fixture(golden: GoldenItem, runs: tuple[Any, ...]) -> Any:
+    from datetime import UTC, datetime
+
+    from starling.replay import Fixture
+
+    return Fixture(
+        test_id=golden.name.text,
+        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        runs=runs,
+    )
+
+
+_SDKS = ("anthropic", "boto3", "google-genai", "openai")
+
+
+def _versions() -> dict[str, str]:
+    """What the recording was made with: this library, Python, and the SDKs in use."""
+    import platform
+    import sys
+    from importlib import metadata
+
+    import starling
+
+    found = {"pytest-starling": starling.__version__, "python": platform.python_version()}
+    for name in _SDKS:
+        if name.replace("-", ".") in sys.modules:
+            found[name] = metadata.version(name)
+    return found

@@ -1,0 +1,219 @@
+"""State, kept on config and items, and what is judged once the tests are collected.
+
+What belongs here: which items are golden, what their markers say, which file each one owns. Nothing of it needs the
+runtime, except checking ``ignore``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_starling import _marker
+from pytest_starling._location import NodeName, fill_template, is_template, location, node_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_starling._attempt import Attempt
+    from pytest_starling._marker import GoldenMark
+    from pytest_starling._options import Settings
+
+__all__ = ["GOLDEN", "ITEM", "OPENING_FIXTURE", "Golden", "GoldenItem", "collect", "golden_item"]
+
+OPENING_FIXTURE = "_starling_open"
+"""The fixture that every golden item asks for first; see `_fixtures`."""
+
+
+@dataclass(slots=True, eq=False)
+class Golden:
+    """What the plugin keeps for a session.
+
+    Attributes:
+        settings: from command line and ini.
+        children: what each collector yielded, while tests are collected. Kept to tell names that differ by case.
+        items: the selected golden items.
+        outcomes: by node id, what became of each golden test; on the controller too.
+    """
+
+    settings: Settings
+    children: dict[pytest.Collector, Sequence[Any]] = field(default_factory=dict)
+    items: list[GoldenItem] = field(default_factory=list)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what became of a golden test. A hook: this value is registered as a plugin, on the controller too."""
+        told: dict[str, Any] | None = getattr(report, "starling", None)
+        if told is not None:
+            self.outcomes[report.nodeid] = told
+
+
+@dataclass(slots=True, eq=False)
+class GoldenItem:
+    """A golden test.
+
+    Attributes:
+        name: its node id, without xdist's group.
+        mark: what its marker says.
+        path: the file it owns. Before setup a guess where ``golden_run_dir`` is overridden (``movable``).
+        movable: its path inside the folder that ``golden_run_dir`` names, where that is overridden; else empty.
+        attempt: the run of this test that is under way, or the last one.
+        kind, source: what the next run does, and which file a replay reads (None: the test's own).
+        trial: the next run is not the one that is reported.
+        adopts: the next replay takes a fixture of another test.
+    """
+
+    item: pytest.Function
+    settings: Settings
+    name: NodeName
+    mark: GoldenMark
+    path: Path
+    movable: str = ""
+    attempt: Attempt | None = None
+    kind: str = "replay"
+    source: Path | None = None
+    trial: bool = False
+    adopts: bool = False
+
+    @property
+    def shown_path(self) -> str:
+        """The fixture's path as people are shown it."""
+        return self.settings.shown(self.path)
+
+    @property
+    def command(self) -> str:
+        """The command that records this test, to be pasted into a shell."""
+        where = os.path.relpath(self.settings.root / self.name.module, self.item.config.invocation_params.dir)
+        return f"pytest --record-golden {_quoted(where.replace(os.sep, '/') + self.name.text[len(self.name.module) :])}"
+
+    def begin(self) -> Attempt:
+        """Start a run of this test, as planned."""
+        from pytest_starling._attempt import Attempt
+
+        self.attempt = Attempt(self)
+        return self.attempt
+
+    def end(self) -> None:
+        """Leave nothing of a run behind, however it went."""
+        if self.attempt is not None:
+            self.attempt.close()
+
+
+GOLDEN = pytest.StashKey[Golden]()
+ITEM = pytest.StashKey[GoldenItem]()
+
+
+def golden_item(item: pytest.Item) -> GoldenItem | None:
+    """The item's golden side, if it has one."""
+    return item.stash.get(ITEM, None)
+
+
+def collect(golden: Golden, items: Iterable[pytest.Item]) -> None:
+    """Find the golden tests and check what their markers say.
+
+    Raises:
+        pytest.UsageError: a marker is wrong, or two tests own one file; one line each.
+    """
+    problems: list[str] = []
+    for item in items:
+        mark = item.get_closest_marker(_marker.NAME)
+        if mark is not None and isinstance(item, pytest.Function):
+            golden.items.append(_golden_item(golden, item, mark, problems))
+    golden.children.clear()
+    problems.extend(_ignored_in_vain(golden.items))
+    problems.extend(_shared_paths(golden.items))
+    if problems:
+        raise pytest.UsageError(*problems)
+
+
+def _golden_item(golden: Golden, item: pytest.Function, mark: pytest.Mark, problems: list[str]) -> GoldenItem:
+    value, wrong = _marker.parse(mark)
+    name = node_name(item.nodeid)
+    problems.extend(f"{name.text}: the marker golden_run {sentence}" for sentence in wrong)
+    path = _chosen_path(golden, item, name, value, problems)
+    usual = location(name, ambiguous=_ambiguous(golden, item))
+    one = GoldenItem(
+        item=item,
+        settings=golden.settings,
+        name=name,
+        mark=value,
+        path=path or golden.settings.folder / usual,
+        movable=usual if path is None and _overrides_folder(item) else "",
+    )
+    item.stash[ITEM] = one
+    if OPENING_FIXTURE not in item.fixturenames:
+        item.fixturenames = [OPENING_FIXTURE, *item.fixturenames]
+    return one
+
+
+def _overrides_folder(item: pytest.Function) -> bool:
+    definitions = item.session._fixturemanager.getfixturedefs("golden_run_dir", item)
+    return definitions is not None and len(definitions) > 1
+
+
+def _chosen_path(
+    golden: Golden, item: pytest.Function, name: NodeName, mark: GoldenMark, problems: list[str]
+) -> Path | None:
+    """The path that the marker or a hook chooses; None for the usual place."""
+    base = golden.settings.base
+    if mark.path is not None:
+        if not is_template(mark.path) and _needs_template(item):
+            problems.append(
+                f"{name.text}: the marker golden_run gives several tests the one path {mark.path!r}; write a template "
+                "with {class}, {function} or {id}, or leave path out"
+            )
+        return Path(os.path.normpath(base / fill_template(mark.path, name)))
+    told = item.ihook.pytest_starling_fixture_path(item=item)
+    return None if told is None else Path(os.path.normpath(base / told))
+
+
+def _needs_template(item: pytest.Function) -> bool:
+    """Whether the marker stands for more than this test: on a class or module, or on a parametrised function."""
+    own = any(mark.name == _marker.NAME for mark in item.own_markers)
+    return not own or hasattr(item, "callspec")
+
+
+def _ambiguous(golden: Golden, item: pytest.Item) -> bool:
+    """Whether this node, or one around it, has a sibling whose name differs only by case."""
+    return any(_differs_by_case(golden, node) for node in item.listchain()[1:])
+
+
+def _differs_by_case(golden: Golden, node: Any) -> bool:
+    siblings = golden.children.get(node.parent, ()) if node.parent is not None else ()
+    return any(one.name != node.name and one.name.casefold() == node.name.casefold() for one in siblings)
+
+
+def _ignored_in_vain(items: Sequence[GoldenItem]) -> list[str]:
+    if not any(one.mark.ignore for one in items):
+        return []
+    return [
+        f"{one.name.text}: the marker golden_run {sentence}"
+        for one in items
+        for sentence in _marker.unknown_paths(one.mark.ignore)
+    ]
+
+
+def _shared_paths(items: Sequence[GoldenItem]) -> list[str]:
+    """Tests that own one file, on a file system that knows no case."""
+    owners: dict[str, dict[str, GoldenItem]] = {}
+    for one in items:
+        if not one.movable:
+            owners.setdefault(str(one.path).casefold(), {})[one.name.text] = one
+    return [
+        f"{' and '.join(shared)} would share the fixture {next(iter(shared.values())).shown_path}: one file, one test"
+        for shared in owners.values()
+        if len(shared) > 1
+    ]
+
+
+def _quoted(argument: str) -> str:
+    """An argument in double quotes where that is enough for every shell, else as a POSIX shell wants it."""
+    if any(char in '"$`!\\' for char in argument):
+        from shlex import quote
+
+        return quote(argument)
+    return f'"{argument}"'

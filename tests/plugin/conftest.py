@@ -1,0 +1,164 @@
+"""A project of a user's, in a temporary folder: an agent whose every detail can be turned, and pytest to run on it."""
+
+import json
+
+import pytest
+
+# Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
+import starling.replay
+import starling.testing
+from pytest_starling import _attempt, _explain, _failure, _recorder, _report, _results  # noqa: F401
+from pytest_starling._options import _CI_VARIABLES
+from pytest_starling._variable import VARIABLE
+
+SUPPORT = '''
+import json
+from pathlib import Path
+
+from starling import Agent, Config, MemoryLog, step, tool
+from starling.errors import ToolError
+from starling.testing import ScriptedProvider
+
+DEFAULTS = dict(
+    prompt="You are kind.\\nAnswer briefly.\\nNever promise money.", goal="I was charged twice", temperature=0.5,
+    model="gpt-4o-mini", description="Look an order up.", wide=False, total=42, fails=False, max_turns=0,
+    effects=["rate", "stock"], dispatch=["alpha", "beta"], provider="scripted",
+)
+
+
+def knobs():
+    file = Path(__file__).with_name("knobs.json")
+    return {**DEFAULTS, **(json.loads(file.read_text()) if file.exists() else {})}
+
+
+@tool
+def alpha() -> str:
+    "A nested tool."
+    return "a"
+
+
+@tool
+def beta() -> str:
+    "Another nested tool."
+    return "b"
+
+
+def lookup_tool(k):
+    async def body(order):
+        for name in k["effects"]:
+            await step.side_effect(name, lambda: 1)
+        for name in k["dispatch"]:
+            await step.call_tool(step.ToolCall(name=name, args={}))
+        if k["fails"]:
+            raise ToolError("no such order")
+        return {"order": order, "total": k["total"]}
+
+    async def lookup(order: int) -> dict:
+        return await body(order)
+
+    async def lookup_wide(order: int, country: str = "NO") -> dict:
+        return await body(order)
+
+    return tool(lookup_wide if k["wide"] else lookup, name="lookup", description=k["description"])
+
+
+def agent(log=None):
+    k = knobs()
+    provider = ScriptedProvider(provider_id=k["provider"])
+    provider.text("Let me look.").tool_call("lookup", {"order": 7}).turn().text("You get a refund.")
+    config = Config(
+        model=k["model"], system_prompt=k["prompt"], params={"temperature": k["temperature"]},
+        max_turns=k["max_turns"],
+    )
+    return Agent(provider, config, log or MemoryLog(), tools=[lookup_tool(k), alpha, beta])
+
+
+def handle(question=None):
+    return agent().run_sync(question or knobs()["goal"]).final_text
+'''
+
+TEST = """
+import pytest, support
+
+@pytest.mark.golden_run
+def test_refund():
+    assert "refund" in support.handle()
+"""
+
+
+@pytest.fixture(autouse=True)
+def desk(monkeypatch):
+    """A developer's machine: no CI, nothing said about replaying."""
+    for name in (*_CI_VARIABLES, VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+_WITHOUT = [f"no:{name}" for name in ("cacheprovider", "hypothesispytest", "respx", "timeout")]
+"""Plugins that play no part, and would be imported anew for each run inside this process."""
+QUIET = [word for name in _WITHOUT for word in ("-p", name)]
+
+
+class Project:
+    """A user's project, and what can be done with it."""
+
+    def __init__(self, pytester):
+        self.pytester = pytester
+        self.path = pytester.path
+        lines = ["asyncio_default_fixture_loop_scope = function", "pythonpath = .", "filterwarnings = default"]
+        pytester.makefile(".ini", pytest="\n".join(["[pytest]", *lines, ""]))
+        pytester.makepyfile(support=SUPPORT)
+
+    def write(self, **modules):
+        self.pytester.makepyfile(**modules)
+
+    def turn(self, **knobs):
+        (self.path / "knobs.json").write_text(json.dumps(knobs))
+
+    def run(self, *arguments, **expected):
+        """Run pytest in this process, and check the counts if any are given."""
+        result = self.pytester.runpytest_inprocess(*QUIET, *arguments)
+        if expected:
+            result.assert_outcomes(**expected)
+        return result
+
+    def run_apart(self, *arguments, **expected):
+        """Run pytest in a process of its own."""
+        result = self.pytester.runpytest_subprocess(*QUIET, *arguments)
+        if expected:
+            result.assert_outcomes(**expected)
+        return result
+
+    def record(self, *arguments, **expected):
+        return self.run("--record-golden", *arguments, **expected)
+
+    def fixture(self, name="test_refund", module="test_support"):
+        return self.path / "testdata" / "golden" / module / f"{name}.db"
+
+    @property
+    def fixtures(self):
+        """Every file under the golden folder, from there."""
+        folder = self.path / "testdata" / "golden"
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+    @property
+    def state(self):
+        """The golden folder, byte for byte."""
+        folder = self.path / "testdata" / "golden"
+        return {name: (folder / name).read_bytes() for name in self.fixtures}
+
+
+@pytest.fixture
+def project(pytester):
+    return Project(pytester)
+
+
+@pytest.fixture
+def recorded(project):
+    """A project whose one golden test is recorded."""
+    project.write(test_support=TEST)
+    project.record(passed=1)
+    return project
+
+
+
+
