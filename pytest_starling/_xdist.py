@@ -9,14 +9,9 @@ from pytest_starling import _variable
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["is_worker", "prepare_worker", "taught_by_controller"]
+__all__ = ["prepare_worker", "taught_by_controller", "tell_controller"]
 
 _KEY = "starling_inherited"
-
-
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this process runs tests for a controller."""
-    return hasattr(config, "workerinput")
 
 
 def prepare_worker(node: Any) -> None:
@@ -26,6 +21,12 @@ def prepare_worker(node: Any) -> None:
 
 def taught_by_controller(config: pytest.Config) -> None:
     """On a worker: take the controller's word for what the environment was."""
-    if is_worker(config):
-        told: dict[str, Any] = getattr(config, "workerinput", {})
+    told: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if told is not None:
         _variable.inherits(config, told.get(_KEY))
+
+
+def tell_controller(session: pytest.Session, error: Exception) -> None:
+    """On a worker: let the controller end with an error's text; it shows why a worker stopped, not what it raised."""
+    if hasattr(session.config, "workerinput"):
+        session.shouldstop = "\n".join(str(line) for line in error.args)

@@ -75,7 +75,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Find the golden tests, and say how many there are. Last, because other plugins still exchange items here."""
     _variable.withdraw(session.config)
     golden = session.config.stash[GOLDEN]
-    collect(golden, session.items)
+    try:
+        collect(golden, session.items)
+    except pytest.UsageError as error:
+        _xdist.tell_controller(session, error)
+        raise
     if golden.items:
         _prepare(golden, session.config.pluginmanager)
 
@@ -146,10 +150,15 @@ def pytest_fixture_setup(
 ) -> Generator[None, Any, Any]:
     """Keep the runs of fixtures that outlive a golden test out of its recording."""
     golden = golden_item(request._pyfuncitem)
-    if golden is None or golden.attempt is None or fixturedef.scope == "function":
+    if golden is None or golden.attempt is None or _ends_with(fixturedef, request):
         return (yield)
     with golden.attempt.guard.closed_for(f"the {fixturedef.scope}-scoped fixture {fixturedef.argname!r}"):
         return (yield)
+
+
+def _ends_with(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    """Whether a fixture lives no longer than the test: pytest ties class-scoped ones to a test without a class."""
+    return fixturedef.scope == "function" or (fixturedef.scope == "class" and request.cls is None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

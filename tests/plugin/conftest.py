@@ -6,12 +6,12 @@ import pytest
 
 # Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
 import starling.replay
-import starling.testing
+import starling.testing  # noqa: F401
 from pytest_starling import _attempt, _explain, _failure, _recorder, _report, _results  # noqa: F401
 from pytest_starling._options import _CI_VARIABLES
 from pytest_starling._variable import VARIABLE
 
-SUPPORT = '''
+SUPPORT = """
 import json
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def agent(log=None):
 
 def handle(question=None):
     return agent().run_sync(question or knobs()["goal"]).final_text
-'''
+"""
 
 TEST = """
 import pytest, support
@@ -101,8 +101,10 @@ QUIET = [word for name in _WITHOUT for word in ("-p", name)]
 class Project:
     """A user's project, and what can be done with it."""
 
-    def __init__(self, pytester):
+    def __init__(self, pytester, monkeypatch):
         self.pytester = pytester
+        self.monkeypatch = monkeypatch
+        monkeypatch.setenv("COLUMNS", "200")  # so that no summary line is cut
         self.path = pytester.path
         lines = ["asyncio_default_fixture_loop_scope = function", "pythonpath = .", "filterwarnings = default"]
         pytester.makefile(".ini", pytest="\n".join(["[pytest]", *lines, ""]))
@@ -148,8 +150,8 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester):
-    return Project(pytester)
+def project(pytester, monkeypatch):
+    return Project(pytester, monkeypatch)
 
 
 @pytest.fixture
@@ -158,7 +160,3 @@ def recorded(project):
     project.write(test_support=TEST)
     project.record(passed=1)
     return project
-
-
-
-

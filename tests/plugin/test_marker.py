@@ -82,12 +82,15 @@ def test_the_closest_marker_counts_as_a_whole(project):
     ("arguments", "knobs", "outcome"),
     [
         ("(tools='run')", {"total": 43}, "passed"),
-        ("(tools='stub')", {"total": 43, "fails": True, "effects": []}, "passed"),
         ("(tools={'lookup': 'run'})", {"total": 43}, "passed"),
         ("(tools={'alpha': 'run'})", {"total": 43}, "failed"),
         ("(ignore=['ToolCallCompleted.result'])", {"total": 43}, "passed"),
         ("(ignore=['RunStarted.params'])", {"temperature": 0.6}, "failed"),
-        ("(ignore={'RunStarted.params', 'RunStarted.params_hash', 'TurnStarted.prompt_hash'})", {"temperature": 0.6}, "passed"),
+        (
+            "(ignore={'RunStarted.params', 'RunStarted.params_hash', 'TurnStarted.prompt_hash'})",
+            {"temperature": 0.6},
+            "passed",
+        ),
         ("(force_provider=True)", {"provider": "another"}, "passed"),
         ("(force_provider=False)", {"provider": "another"}, "failed"),
         ("(allow_hosts=['example.com'])", {}, "passed"),
@@ -98,6 +101,16 @@ def test_arguments_decide_how_strictly_is_compared(recorded, arguments, knobs, o
     recorded.write(test_support=source.replace("golden_run\n", f"golden_run{arguments}\n"))
     recorded.turn(**knobs)
     recorded.run(**{outcome: 1})
+
+
+def test_a_stubbed_tool_is_not_run(project):
+    project.write(
+        test_support="import pytest, support\n@pytest.mark.golden_run(tools='stub')\ndef test_a(): support.handle()\n"
+    )
+    project.turn(dispatch=[])
+    project.record(passed=1)
+    project.turn(dispatch=[], total=43, fails=True, effects=[])
+    project.run(passed=1)
 
 
 def test_a_path_is_a_file_from_the_configuration_files_folder(project):

@@ -96,7 +96,7 @@ from starling.budget import register_pricing
 def test_a():
     import json, pathlib
     price = json.loads(pathlib.Path("price.json").read_text())
-    register_pricing("priced-model", input_usd_per_mtok=price, output_usd_per_mtok=price)
+    register_pricing("priced-model", price, price)
     support.handle()
 """
 
@@ -108,7 +108,11 @@ def test_a():
         ("", ["-o", "golden_compare_cost=true"], "failed"),
         ("(compare_cost=True)", [], "failed"),
         ("(compare_cost=False)", ["-o", "golden_compare_cost=true"], "passed"),
-        ("(compare_cost=True, ignore=['AssistantMessageCompleted.cost_usd', 'RunCompleted.total_cost_usd'])", [], "passed"),
+        (
+            "(compare_cost=True, ignore=['AssistantMessageCompleted.cost_usd', 'RunCompleted.total_cost_usd'])",
+            [],
+            "passed",
+        ),
     ],
 )
 def test_a_changed_price_diverges_only_if_costs_are_compared(project, arguments, options, outcome):
@@ -119,7 +123,9 @@ def test_a_changed_price_diverges_only_if_costs_are_compared(project, arguments,
     (project.path / "price.json").write_text("2.0")
     result = project.run(*options, "-vv", **{outcome: 1})
     if outcome == "failed":
-        result.stdout.fnmatch_lines(["*diverged at seq 3 of 14 (AssistantMessageCompleted): payload", "*cost_usd: * → *"])
+        result.stdout.fnmatch_lines(
+            ["*diverged at seq 3 of 14 (AssistantMessageCompleted): payload", "*cost_usd: * → *"]
+        )
 
 
 def test_the_help_names_every_option(project):

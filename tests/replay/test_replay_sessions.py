@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from contextlib import contextmanager
 
 import pytest
 
 from starling import MemoryLog, ambient, step, tool
 from starling.errors import LiveCallError, NondeterminismError, RunFailedError, StarlingError
 from starling.event import Kind, validate
+from starling.provider import Request
 from starling.replay import RecordingSession, ReplayingSession, ReplayOptions
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls
@@ -33,11 +34,8 @@ async def recorded(program):
 async def replayed(runs, program, **options):
     """The session after a program was replayed; errors of the program are the session's to report."""
     session = ReplayingSession(runs, ReplayOptions(**options))
-    with ambient.activate(session):
-        try:
-            await program()
-        except (NondeterminismError, LiveCallError) as error:
-            assert error in session.failures
+    with ambient.activate(session), contextlib.suppress(NondeterminismError, LiveCallError):
+        await program()
     session.finish()
     return session
 
@@ -323,15 +321,9 @@ async def test_a_provider_reached_while_replaying_is_refused_and_remembered():
     runs = await recorded(program)
     session = ReplayingSession(runs)
     with ambient.activate(session), pytest.raises(LiveCallError, match="scripted"):
-        ScriptedProvider().text("x").stream(None or _request())
+        ScriptedProvider().text("x").stream(Request(model="gpt-4o-mini"))
 
     assert len(session.failures) == 1
-
-
-def _request():
-    from starling.provider import Request
-
-    return Request(model="gpt-4o-mini")
 
 
 async def test_a_replay_cancelled_by_its_caller_is_cancelled_and_kept_as_stopped_short():
@@ -360,7 +352,7 @@ async def test_a_replay_cancelled_by_its_caller_is_cancelled_and_kept_as_stopped
 # --- the slot
 
 
-@contextmanager
+@contextlib.contextmanager
 def active():
     with ambient.activate(RecordingSession()) as session:
         yield session

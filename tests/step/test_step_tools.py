@@ -412,7 +412,7 @@ async def test_a_timeout_is_tried_again_like_any_transient_failure():
     ran = []
 
     def make():
-        @tool(idempotent=True, max_attempts=2, backoff=no_pause, timeout=0.02)
+        @tool(idempotent=True, max_attempts=2, backoff=no_pause, timeout=0.2)
         async def t() -> str:
             ran.append(1)
             await (asyncio.Event().wait() if len(ran) == 1 else asyncio.sleep(0))

@@ -184,7 +184,7 @@ async def replay_recorded(
         dialect,
         deliver=deliver,
         skipped=skipped,
-        explain=lambda index, request: prompt_changes(recording.payloads[:index], request, dialect),
+        explain=lambda index, turn, request: prompt_changes(recording.payloads[:index], turn, request, dialect),
     )
     run = _run(wiring, recording.events[0].run_id, journal)
     run.dialect = dialect

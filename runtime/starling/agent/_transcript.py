@@ -13,7 +13,7 @@ from starling.event import (
     TurnStarted,
     UserMessageAppended,
 )
-from starling.provider import Message, Reasoning, Request, ToolDefinition, ToolResult, ToolUse
+from starling.provider import Message, Reasoning, Request, ToolDefinition, ToolResult, ToolUse, prompt_hash
 from starling.step._divergence import changes_between
 
 if TYPE_CHECKING:
@@ -105,12 +105,18 @@ def _block(emitted: ReasoningEmitted) -> Reasoning:
     return Reasoning(content=emitted.content, signature=emitted.signature, redacted=emitted.redacted)
 
 
-def prompt_changes(recorded: Sequence[Payload], request: Request, dialect: Dialect) -> tuple[Change, ...]:
+def prompt_changes(
+    recorded: Sequence[Payload], turn: TurnStarted, request: Request, dialect: Dialect
+) -> tuple[Change, ...]:
     """What differs between the request that a recording led to and today's: never just a hash.
 
     Args:
         recorded: the recorded events before the turn.
+        turn: the recorded turn.
         request: what today's code asks.
+
+    Returns:
+        Nothing where the recorded request cannot be rebuilt: a tool made it, or it showed text that was not canonical.
     """
     started = recorded[0]
     assert isinstance(started, RunStarted)  # every run begins with it
@@ -122,4 +128,4 @@ def prompt_changes(recorded: Sequence[Payload], request: Request, dialect: Diale
         or (None if started.tool_schemas == () else request.tools),
         params=started.params,
     )
-    return changes_between(was, request)
+    return changes_between(was, request) if prompt_hash(was) == turn.prompt_hash else ()

@@ -3,10 +3,12 @@
 _frame       where in a run the current code executes (a context variable)
 _effects     now, random, side_effect
 _llm         one model call
-_tools       tool dispatch: batches, retries, timeouts
+_tools       tool dispatch: batches, retries, what is recorded
+_invoke      one attempt of a tool: result, failure, timeout
 _journal     what the above write to, live: chain and pending events, commits to the log
 _replay      the same on replay: comparison with the recording
 _compare     what is compared and what the environment decided
+_progress    which recorded events were reproduced so far
 _tree        a recorded run cut by tool call
 _divergence  what is said when they differ
 _meter       running totals and budgets

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from starling.errors import StarlingError, StepContextError
+from starling.errors import StepContextError
 
 if TYPE_CHECKING:
     from starling.step._run import Run
@@ -25,7 +25,8 @@ class Frame:
         tool: the name of the tool that is called.
         node: what the journal knows of this call; the live journal knows nothing.
         closed: the call has its outcome; nothing may be recorded for it any more.
-        failure: the divergence or write error that ended this call; every later step raises it again.
+        failure: what ended the run inside this call (a divergence, a write error, a failed model call); every later
+            step raises it again.
     """
 
     __slots__ = ("_counts", "_lock", "call_id", "closed", "failure", "node", "parent", "run", "tool")
@@ -39,7 +40,7 @@ class Frame:
         self.parent = parent
         self.node = node
         self.closed = False
-        self.failure: StarlingError | None = None
+        self.failure: Exception | None = None
         self._counts: dict[str, int] = {}
         self._lock = Lock()
 

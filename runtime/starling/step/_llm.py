@@ -27,7 +27,7 @@ from starling.provider import (
     wrap_http_status,
 )
 from starling.provider._assemble import Assembler
-from starling.step._frame import current_frame
+from starling.step._frame import Frame, current_frame
 from starling.step._meter import BudgetTrip
 from starling.step._replay import Interruption, ReplayJournal
 
@@ -70,13 +70,26 @@ class Turn:
 async def llm_call(request: Request) -> Turn:
     """Call the model and record the turn; on replay, compare the request and take the recorded answer.
 
+    Turns of one run follow each other: calls made at the same time wait for their turn. A call that fails ends the run,
+    even if the code around it swallows the error.
+
     Raises:
         TurnFailed: the provider failed or broke the chunk contract.
         BudgetTrip: a budget axis tripped, before or during the call.
+        StepContextError: no run is active here.
     """
     frame = current_frame("llm_call")
     if frame is None:
         raise UnencodableValueError("step.llm_call cannot be used inside a side effect: its turn would not be recorded")
+    async with frame.run.turn:
+        try:
+            return await _turn(frame, request)
+        except (TurnFailed, BudgetTrip) as error:
+            frame.failure = error
+            raise
+
+
+async def _turn(frame: Frame, request: Request) -> Turn:
     run = frame.run
     estimate = estimate_input_tokens(request)
     _trip(run, run.meter.before_call(estimate))

@@ -26,10 +26,11 @@ from starling.event import (
 )
 from starling.step._compare import carry_over, classify, cuts_short, interrupts
 from starling.step._divergence import Divergence, changes_between
-from starling.step._tree import Node, build_tree
+from starling.step._progress import Progress
+from starling.step._tree import build_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starling.ambient import ReplayOptions
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from starling.step._dialect import Dialect
     from starling.step._divergence import Change
     from starling.step._frame import Frame
+    from starling.step._tree import Node
 
 __all__ = ["Interruption", "ReplayJournal"]
 
@@ -75,7 +77,7 @@ class ReplayJournal:
         *,
         deliver: Callable[[Sequence[Event]], Awaitable[None]],
         skipped: Callable[[str], None],
-        explain: Callable[[int, Request], tuple[Change, ...]],
+        explain: Callable[[int, TurnStarted, Request], tuple[Change, ...]],
     ) -> None:
         self.options = options
         self.dialect = dialect
@@ -87,7 +89,7 @@ class ReplayJournal:
         self._skipped = skipped
         self._explain = explain
         self._root = build_tree(payloads, owned_effects=dialect.owned_effects)
-        self._done = bytearray(len(events))
+        self._progress = Progress(len(events))
         self._delivered = 0
         self._delivering = asyncio.Lock()
         self._lock = threading.RLock()
@@ -102,7 +104,7 @@ class ReplayJournal:
     @property
     def next_recorded(self) -> Payload | None:
         """The run's own event that comes next in the recording; None past its end."""
-        index = self._next_own(self._root)
+        index = self._progress.next_own(self._root)
         return None if index is None else self._payloads[index]
 
     def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:
@@ -110,7 +112,7 @@ class ReplayJournal:
         with self._lock:
             index = self._next_of_run(payload)
             if frame is not None and frame.call_id:
-                ahead = self._next_own(frame.node)
+                ahead = self._progress.next_own(frame.node)
                 if ahead is not None and (index is None or ahead < index):
                     raise self._diverge(frame.node, ahead, payload, frame)
             recorded: Payload = self._reproduce(self._root, index, payload)
@@ -124,14 +126,14 @@ class ReplayJournal:
     def take(self) -> Payload:
         """Take the run's own next event as recorded: its content is the environment's."""
         with self._lock:
-            index = self._next_own(self._root)
+            index = self._progress.next_own(self._root)
             assert index is not None, "callers look at next_recorded first"
-            self._consume(index)
+            self._progress.take(index)
             return self._payloads[index]
 
     def _next_of_run(self, payload: Payload) -> int | None:
         self._raise_failure()
-        index = self._next_own(self._root)
+        index = self._progress.next_own(self._root)
         if index is not None and interrupts(self._payloads[index], payload):
             raise Interruption(self._payloads[index])
         return index
@@ -143,7 +145,7 @@ class ReplayJournal:
         node = self._owner(parent)
         with self._lock:
             parent.check()
-            index = self._next_child(node) if parent.call_id else self._next_of_run(payload)
+            index = self._progress.next_child(node) if parent.call_id else self._next_of_run(payload)
             self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id or node is not self._root)
             assert index is not None, "an index that is None diverges"
             return node.children[index]
@@ -152,7 +154,7 @@ class ReplayJournal:
         """Compare a further attempt."""
         with self._lock:
             frame.check()
-            index = self._next_own(frame.node)
+            index = self._progress.next_own(frame.node)
             if index is None:
                 self._check_not_cut_short()  # while it waited for this attempt
             self._reproduce(frame.node, index, payload, frame=frame)
@@ -164,7 +166,7 @@ class ReplayJournal:
             frame.check()
             index = node.outcomes.get(payload.attempt)
             if self._policy_of(frame) == "run" and index is not None:
-                self._consume_until(node, index)
+                self._progress.take_until(node, index)
                 recorded: Any = self._payloads[index]
             else:
                 recorded = self.dialect.shown(self._reproduce(node, index, payload, frame=frame), payload)
@@ -220,9 +222,9 @@ class ReplayJournal:
                 index = self._effect_of_run(name)
             else:
                 index = node.effects.get(name, {}).get(request)
-            if index is None or self._done[index]:
+            if index is None or self._progress.is_taken(index):
                 raise self._diverge(node, None, produced, frame)
-            self._consume(index)
+            self._progress.take(index)
             recorded = self._payloads[index]
             assert isinstance(recorded, SideEffectRecorded)  # the tree holds nothing else there
             return recorded
@@ -233,7 +235,7 @@ class ReplayJournal:
 
     def _effect_of_run(self, name: str) -> int | None:
         """An effect of this name among those that come next; other events of the run are a boundary."""
-        for index in self._unconsumed(self._root):
+        for index in self._progress.left(self._root):
             recorded = self._payloads[index]
             if isinstance(recorded, SideEffectRecorded):
                 if recorded.name == name:
@@ -253,7 +255,7 @@ class ReplayJournal:
         """The recorded id of the call that comes next in this frame."""
         node = self._owner(parent)
         with self._lock:
-            index = self._next_child(node)
+            index = self._progress.next_child(node)
         recorded = None if index is None else self._payloads[index]
         return recorded.call_id if isinstance(recorded, ToolCallScheduled) else ""
 
@@ -262,9 +264,7 @@ class ReplayJournal:
     async def commit(self) -> None:
         """Hand on what has been reproduced without a gap."""
         async with self._delivering:
-            start = self._delivered
-            end = self._done.find(0, start)
-            end = len(self._done) if end < 0 else end
+            start, end = self._delivered, self._progress.first_left(self._delivered)
             if end > start:
                 self._delivered = end
                 await self._deliver(self._events[start:end])
@@ -285,8 +285,8 @@ class ReplayJournal:
         with self._lock:
             if self._failure is not None:
                 return self._failure
-            index = self._done.find(0)
-            return self._latch(self._describe(index, None, "")) if index >= 0 else None
+            index = self._progress.first_left(0)
+            return self._latch(self._describe(index, None, "")) if index < len(self._events) else None
 
     def collected(self) -> NondeterminismError | None:
         """Everything that diverged in one error, first cause first, if ``collect`` asked for that."""
@@ -319,7 +319,7 @@ class ReplayJournal:
         ``strict``: what this node recorded before ``index`` must have been reproduced already.
         """
         payload = self.dialect.written(payload)
-        first = self._next_own(node)
+        first = self._progress.next_own(node)
         if index is None or (strict and first is not None and first < index):
             raise self._diverge(node, index, payload, frame)
         recorded = self._payloads[index]
@@ -329,7 +329,7 @@ class ReplayJournal:
             error = self._diverge(node, index, payload, frame)
             if not self.options.collect:
                 raise error
-        self._consume(index)
+        self._progress.take(index)
         return recorded
 
     def _equal(self, index: int, payload: Payload) -> bool:
@@ -339,9 +339,9 @@ class ReplayJournal:
         self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None
     ) -> NondeterminismError:
         """Report against the first event of this node that was not reproduced, which may precede ``index``."""
-        first = self._next_own(node)
+        first = self._progress.next_own(node)
         candidates = [position for position in (first, index) if position is not None]
-        at = min(candidates) if candidates else self._after(node)
+        at = min(candidates) if candidates else self._progress.after(node)
         return self._latch(self._describe(at, produced, frame.call_id if frame else ""), frame)
 
     def _describe(self, index: int, produced: Payload | None, call_id: str) -> Divergence:
@@ -354,7 +354,7 @@ class ReplayJournal:
         cls, reason = classify(recorded, produced)
         changes = changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()
         if isinstance(recorded, TurnStarted) and isinstance(produced, TurnStarted) and self.request is not None:
-            changes = self._explain(index, self.request) or changes
+            changes = self._explain(index, recorded, self.request) or changes
         return Divergence(
             run_id=self._events[0].run_id,
             seq=index + 1,
@@ -386,7 +386,7 @@ class ReplayJournal:
         if self._failure is not None:
             raise self._failure
 
-    # --- the tree
+    # --- the frame's place
 
     def _owner(self, frame: Frame) -> Node:
         """The node whose own events code in this frame makes."""
@@ -398,35 +398,7 @@ class ReplayJournal:
     def _policy_of(self, frame: Frame) -> str:
         return self.options.policy(frame.tool)
 
-    def _unconsumed(self, node: Node) -> Iterator[int]:
-        """What is left of a node's own events, lazily: callers look at the first few."""
-        self._next_own(node)
-        return (node.own[at] for at in range(node.passed, len(node.own)) if not self._done[node.own[at]])
-
-    def _next_own(self, node: Node) -> int | None:
-        while node.passed < len(node.own) and self._done[node.own[node.passed]]:
-            node.passed += 1
-        return node.own[node.passed] if node.passed < len(node.own) else None
-
-    def _next_child(self, node: Node) -> int | None:
-        return next((index for index in node.children if not self._done[index]), None)
-
-    def _after(self, node: Node) -> int:
-        """Where a node that has nothing left goes on: at what was not reproduced yet, or past the end."""
-        index = self._done.find(0, node.own[-1] + 1 if node.own else 0)
-        return index if index >= 0 else len(self._events)
-
-    def _consume(self, index: int) -> None:
-        self._done[index] = 1
-
     def _skip(self, frame: Frame, index: int) -> None:
+        """Take what a call that is not run (again) did up to ``index``."""
         self._skipped(frame.call_id)
-        self._consume_until(frame.node, index)
-
-    def _consume_until(self, node: Node, index: int) -> None:
-        """Take what a call that is not run (again) did in the recording, its nested calls included."""
-        for own in node.own:
-            if own <= index:
-                self._consume(own)
-                if own in node.children:
-                    self._consume_until(node.children[own], len(self._events))
+        self._progress.take_until(frame.node, index)

@@ -45,6 +45,7 @@ class Run:
         out_of_time: whether the run's wall-clock budget has expired; asked when a tool is cancelled.
         clock: Unix nanoseconds, for `step.now`. random: 64 random bits, for `step.random`.
         open_calls: the ids, chosen by the model or by code, of calls that have not ended.
+        turn: held while a model call is under way.
         started_ns: monotonic nanoseconds at the start of this process's part of the run.
     """
 
@@ -64,6 +65,7 @@ class Run:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     started_ns: int = field(default_factory=time.monotonic_ns)
     open_calls: set[str] = field(default_factory=set)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _commits: set[asyncio.Task[None]] = field(default_factory=set)
 
     def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:

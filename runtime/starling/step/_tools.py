@@ -15,22 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starling._cbor import Raw, decode, encode
 from starling._ulid import new as new_ulid
-from starling.errors import (
-    LogWriteError,
-    NondeterminismError,
-    RunInUseError,
-    StarlingError,
-    StepContextError,
-    ToolCallError,
-    ToolError,
-    TransientToolError,
-    UnencodableValueError,
-)
+from starling.errors import NondeterminismError, StepContextError, ToolCallError
 from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame
+from starling.step._invoke import OF_THE_RUN, Failure, outcome_of, times_cancelled
 from starling.step._replay import Interruption
-from starling.tool import CallPolicy, call_policy, default_backoff, reject_malformed, to_plain
+from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "new_call_id"]
 
-MAX_ARGS_DEPTH = MAX_RESULT_DEPTH = 31
-"""A ToolCallScheduled or -Completed may nest 32 levels (wire format); arguments and result sit one level inside it."""
-
-_PANICS = (SystemExit, RecursionError, MemoryError)
-_OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError)
-"""Failures of the run, not of the tool in which they surface."""
+MAX_ARGS_DEPTH = 31
+"""A ToolCallScheduled may nest 32 levels (wire format); the arguments sit one level inside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +223,7 @@ def _joined(parent: Frame, ended: Sequence[_Ended]) -> list[Outcome]:
     raised = [item for item in ended if not isinstance(item, Outcome)]
     if raised:
         first = min(raised, key=_rank)
-        if isinstance(first, StarlingError):
+        if isinstance(first, OF_THE_RUN):
             parent.failure = first
         raise first
     return [item for item in ended if isinstance(item, Outcome)]
@@ -275,10 +262,10 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     if taken is not None:
         again = isinstance(taken, ToolCallFailed) and not taken.final
         return Outcome(call=call, call_id=frame.call_id, recorded=taken), again
-    began, cancels = time.monotonic_ns(), _cancels()
+    began, cancels = time.monotonic_ns(), times_cancelled()
     token = current.set(frame)
     try:
-        produced = await _outcome_of(run, call, tool, cancels)
+        produced = await outcome_of(run, call, tool, cancels)
     except asyncio.CancelledError:
         if not run.journal.replaying:
             _record_cancellation(run, frame, attempt, _elapsed_ms(began))
@@ -288,20 +275,20 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
-    retry = isinstance(produced, _Failure) and produced.transient and attempt < _attempts(call, tool)
+    retry = isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool)
     recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=not retry)))
     run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)
-    if _cancels() > cancels:
+    if times_cancelled() > cancels:
         raise asyncio.CancelledError  # the tool ended in its own way, but the run is being cancelled all the same
-    exception = produced.exception if isinstance(produced, _Failure) else None
+    exception = produced.exception if isinstance(produced, Failure) else None
     return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), retry
 
 
 def _ended(
-    frame: Frame, produced: Raw | _Failure, attempt: int, elapsed_ms: int, *, final: bool
+    frame: Frame, produced: Raw | Failure, attempt: int, elapsed_ms: int, *, final: bool
 ) -> ToolCallCompleted | ToolCallFailed:
     """The event for what an attempt came to."""
-    if not isinstance(produced, _Failure):
+    if not isinstance(produced, Failure):
         return ToolCallCompleted(call_id=frame.call_id, result=produced, duration_ms=elapsed_ms, attempt=attempt)
     return ToolCallFailed(
         call_id=frame.call_id,
@@ -313,77 +300,9 @@ def _ended(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why an attempt failed: the text and type for the log, and the exception itself."""
-
-    text: str
-    kind: str
-    exception: BaseException
-    transient: bool = False
-
-
-async def _outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) -> Raw | _Failure:
-    """Run the tool once. What is neither a result nor the tool's failure propagates.
-
-    Args:
-        cancels: how often this task had been cancelled before.
-    """
-    try:
-        return await _invoke(run, call, tool)
-    except asyncio.CancelledError as error:
-        if _cancels() > cancels:
-            raise
-        return _Failure(str(error) or _texts.CANCELLED, "tool", error)
-    except _OF_THE_RUN:
-        raise
-    except _PANICS as error:
-        return _Failure(str(error), "panic", error)
-    except _TimedOut as error:
-        return _Failure(str(error), "timeout", error, transient=True)
-    except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
-        if _cancels() > cancels:
-            return _Failure(str(error), "cancelled", error)
-        return _Failure(str(error), "tool", error, transient=isinstance(error, TransientToolError))
-
-
 def _labels(recorded: ToolCallCompleted | ToolCallFailed) -> tuple[str, str]:
     """Status and error type for metrics."""
     return ("error", recorded.error_type) if isinstance(recorded, ToolCallFailed) else ("ok", "")
-
-
-class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
-    """The attempt took longer than its timeout."""
-
-
-async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
-    """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
-    if tool is None:
-        raise ToolError(_texts.tool_not_found(call.name))
-    args = decode(call.args.data)  # the tool's own copy, the same for every attempt
-    reject_malformed(call.name, args)
-    seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
-    value = await _within(None if run.journal.replaying else seconds, tool, args)
-    try:
-        return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
-    except UnencodableValueError as error:
-        raise ToolError(_texts.result_not_encodable(error.message)) from error
-
-
-async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
-    if seconds is None:
-        return await tool.execute(args)
-    deadline = asyncio.timeout(seconds)
-    try:
-        async with deadline:
-            value = await tool.execute(args)
-    except Exception as error:
-        if deadline.expired():
-            raise _TimedOut(_texts.timed_out(seconds)) from error
-        raise
-    if deadline.expired():
-        raise _TimedOut(_texts.timed_out(seconds))  # too late, even if the tool ended in its own way when told to stop
-    return value
 
 
 def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) -> None:
@@ -399,12 +318,6 @@ def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) 
             final=True,
         ),
     )
-
-
-def _cancels() -> int:
-    """How often this task was cancelled: tells that from a tool that raises CancelledError of its own accord."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
 
 
 def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:

@@ -1,0 +1,114 @@
+"""Running a tool once: what one attempt comes to, and what is not the tool's doing.
+
+Strategy: a tool may end in any way an exception can. Here that is sorted, once: a result, a failure of the tool (with
+its type and text for the log), or something that is the run's own or the environment's and goes on up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starling._cbor import Raw, decode, encode
+from starling.errors import (
+    LogWriteError,
+    NondeterminismError,
+    RunInUseError,
+    ToolError,
+    TransientToolError,
+    UnencodableValueError,
+)
+from starling.step import _texts
+from starling.step._llm import TurnFailed
+from starling.step._meter import BudgetTrip
+from starling.tool import call_policy, reject_malformed, to_plain
+
+if TYPE_CHECKING:
+    from starling.step._run import Run
+    from starling.step._tools import ToolCall
+    from starling.tool import Tool
+
+__all__ = ["OF_THE_RUN", "Failure", "outcome_of", "times_cancelled"]
+
+MAX_RESULT_DEPTH = 31
+"""A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
+
+OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError, TurnFailed, BudgetTrip)
+"""Failures of the run, not of the tool in which they surface."""
+
+_PANICS = (SystemExit, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed: the text and type for the log, and the exception itself."""
+
+    text: str
+    kind: str
+    exception: BaseException
+    transient: bool = False
+
+
+async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) -> Raw | Failure:
+    """Run the tool once. What is neither a result nor the tool's failure propagates.
+
+    Args:
+        cancels: how often this task had been cancelled before.
+    """
+    try:
+        return await _invoke(run, call, tool)
+    except asyncio.CancelledError as error:
+        if times_cancelled() > cancels:
+            raise
+        return Failure(str(error) or _texts.CANCELLED, "tool", error)
+    except OF_THE_RUN:
+        raise
+    except _PANICS as error:
+        return Failure(str(error), "panic", error)
+    except _TimedOut as error:
+        return Failure(str(error), "timeout", error, transient=True)
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
+        if times_cancelled() > cancels:
+            return Failure(str(error), "cancelled", error)
+        return Failure(str(error), "tool", error, transient=isinstance(error, TransientToolError))
+
+
+class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
+    """The attempt took longer than its timeout."""
+
+
+async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
+    """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
+    if tool is None:
+        raise ToolError(_texts.tool_not_found(call.name))
+    args = decode(call.args.data)  # the tool's own copy, the same for every attempt
+    reject_malformed(call.name, args)
+    seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
+    value = await _within(None if run.journal.replaying else seconds, tool, args)
+    try:
+        return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
+    except UnencodableValueError as error:
+        raise ToolError(_texts.result_not_encodable(error.message)) from error
+
+
+async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
+    if seconds is None:
+        return await tool.execute(args)
+    deadline = asyncio.timeout(seconds)
+    try:
+        async with deadline:
+            value = await tool.execute(args)
+    except Exception as error:
+        if deadline.expired():
+            raise _TimedOut(_texts.timed_out(seconds)) from error
+        raise
+    if deadline.expired():
+        raise _TimedOut(_texts.timed_out(seconds))  # too late, even if the tool ended in its own way when told to stop
+    return value
+
+
+def times_cancelled() -> int:
+    """How often this task was cancelled: tells that from a tool that raises CancelledError of its own accord."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0

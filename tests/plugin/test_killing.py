@@ -1,0 +1,132 @@
+"""A recording that is killed leaves the old fixture or the new one, whole, and at most its one named temporary."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from starling.replay import read_fixture, temporary_path
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+
+# Each kills the process from within, at one moment of the second recording.
+MOMENTS = {
+    "when the temporary is opened": "patch('pathlib.Path.open', when=lambda path, *a, **k: path.name.endswith('.tmp'))",
+    "before the file is synced": "patch('os.fsync')",
+    "after the file is synced": "patch('os.fsync', after=True)",
+    "before the rename": "patch('os.replace', when=lambda old, new: str(new).endswith('.db'))",
+    "after the rename": "patch('os.replace', when=lambda old, new: str(new).endswith('.db'), after=True)",
+    "while the old one is replayed": "in_tool(2)",
+    "while the new one is recorded": "in_tool(4)",
+    "while the new one is verified": "in_tool(6)",
+}
+
+CONFTEST = """
+import os, signal
+from importlib import import_module
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def patch(name, when=lambda *a, **k: True, after=False):
+    owner, attribute = name.rsplit(".", 1)
+    if owner == "os":
+        owner = os
+    else:
+        module, cls = owner.rsplit(".", 1)
+        owner = getattr(import_module(module), cls)
+    original = getattr(owner, attribute)
+
+    def instead(*arguments, **options):
+        chosen = when(*arguments, **options)
+        if chosen and not after:
+            die()
+        result = original(*arguments, **options)
+        if chosen:
+            die()
+        return result
+
+    setattr(owner, attribute, instead)
+
+calls = []
+
+def in_tool(number):
+    # At the n-th nested call: the tool makes two in each run.
+    from starling import step
+
+    original = step.call_tool
+
+    async def counted(call):
+        calls.append(call)
+        if len(calls) == number:
+            die()
+        return await original(call)
+
+    step.call_tool = counted
+
+"""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_recording_killed_at_a_given_moment(recorded, moment):
+    before = recorded.fixture().read_bytes()
+    recorded.turn(total=43)
+    recorded.pytester.makeconftest(CONFTEST + MOMENTS[moment])
+    result = recorded.run_apart("--record-golden")
+    assert result.ret == -signal.SIGKILL
+    _check_what_is_left(recorded, before)
+    (recorded.path / "conftest.py").unlink()
+    recorded.record(passed=1)
+    assert recorded.fixtures == ["test_support/test_refund.db"]
+    recorded.run(passed=1)
+
+
+def test_a_recording_killed_at_any_moment(recorded):
+    before = recorded.fixture().read_bytes()
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:hypothesispytest",
+        "-p",
+        "no:cacheprovider",
+        "--golden-mode=all",
+    ]
+    killed = 0
+    for number in range(12):
+        # The recording says when each phase begins; it is killed somewhere behind a different one each time.
+        process = subprocess.Popen(
+            [*command, "-s"],
+            cwd=recorded.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=_env(),
+        )
+        for _ in range(number):
+            if not process.stdout.readline():
+                break
+        process.kill()
+        process.stdout.read()
+        killed += process.wait() == -signal.SIGKILL
+        _check_what_is_left(recorded, before)
+        before = recorded.fixture().read_bytes()
+        process.stdout.close()
+    assert killed
+    recorded.run("--golden-mode=all", passed=1)
+    assert recorded.fixtures == ["test_support/test_refund.db"]
+
+
+def _env():
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def _check_what_is_left(project, before):
+    fixture = project.fixture()
+    names = {"test_support/test_refund.db"}
+    assert names <= set(project.fixtures) <= names | {f"test_support/{temporary_path(fixture).name}"}
+    if fixture.read_bytes() != before:
+        assert read_fixture(fixture).test_id == "test_support.py::test_refund"

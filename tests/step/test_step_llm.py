@@ -1,0 +1,135 @@
+"""Model calls that a tool makes itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from starling import Budget, step, tool
+from starling.errors import BudgetExceededError, ProviderCallError, StepContextError
+from starling.event import Kind
+from starling.provider import Message, Request
+from starling.testing import ScriptedProvider
+from tests.agent_kit import MODEL, agent, calls, diverges, record, replays
+
+
+def ask(text):
+    return step.llm_call(Request(model=MODEL, messages=(Message(role="user", content=text),)))
+
+
+def asking(*questions, answers=("a", "b"), swallow=False, **options):
+    """A model that calls a tool which asks the model again."""
+
+    @tool
+    async def outer() -> list:
+        said = []
+        for question in questions:
+            try:
+                said.append((await ask(question)).message.text)
+            except Exception as error:
+                if not swallow:
+                    raise
+                said.append(type(error).__name__)
+        return said
+
+    script = ScriptedProvider().tool_call("outer").turn()
+    for answer in answers:
+        script.text(answer).turn()
+    return agent(script.text("done"), outer, **options)
+
+
+async def test_a_turn_inside_a_tool_is_recorded_counted_and_replayed():
+    recorded = await record(asking("one", "two"))
+
+    assert recorded.one("ToolCallCompleted").result == ["a", "b"]
+    assert recorded.result.turn_count == 4
+    await replays(recorded, asking("one", "two"))
+
+
+async def test_a_turn_fewer_is_found_at_the_result_that_lacks_it():
+    recorded = await record(asking("one", "two"))
+
+    divergence = await diverges(recorded, asking("one"))
+
+    assert (divergence.seq, divergence.cls) == (recorded.seq("ToolCallCompleted"), "payload")
+    assert divergence.call_id == "call_1"
+
+
+async def test_an_extra_turn_is_found_where_the_tool_ended():
+    recorded = await record(asking("one", "two"))
+
+    divergence = await diverges(recorded, asking("one", "two", "three"))
+
+    assert (divergence.seq, divergence.cls) == (recorded.seq("ToolCallCompleted"), "kind")
+    assert divergence.kind is Kind.TurnStarted
+
+
+async def test_another_question_is_found_at_its_turn_without_guessing_at_the_recorded_one():
+    """A log does not hold what a tool asked the model, only its hash: there is nothing to compare it with."""
+    recorded = await record(asking("one", "two"))
+
+    divergence = await diverges(recorded, asking("one", "another"))
+
+    assert (divergence.seq, divergence.cls) == (recorded.seqs("TurnStarted")[2], "payload")
+    assert [change.path for change in divergence.changes] == ["prompt_hash", "input_tokens"]
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+async def test_a_failed_model_call_inside_a_tool_ends_the_run(swallow):
+    def make():
+        @tool
+        async def outer() -> str:
+            try:
+                return (await ask("one")).message.text
+            except Exception:
+                if swallow:
+                    return "swallowed"
+                raise
+
+        script = ScriptedProvider().tool_call("outer").turn().error("down", 503).text("never")
+        return agent(script, outer, tool_errors="report")
+
+    recorded = await record(make())
+
+    assert isinstance(recorded.error, ProviderCallError)
+    assert (recorded.end.KIND, recorded.end.error_type) == (Kind.RunFailed, "provider")
+    await replays(recorded, make())
+
+
+async def test_a_budget_that_trips_inside_a_tool_ends_the_run():
+    def make():
+        return asking("one", answers=("long",), swallow=True, budget=Budget(max_output_tokens=7))
+
+    recorded = await record(make())
+
+    assert isinstance(recorded.error, BudgetExceededError)
+    assert recorded.kinds[-2:] == ["BudgetExceeded", "RunFailed"]
+    await replays(recorded, make())
+
+
+async def test_turns_asked_for_at_the_same_time_follow_each_other():
+    def make():
+        @tool
+        async def outer() -> list:
+            turns = await asyncio.gather(ask("one"), ask("two"))
+            return [turn.message.text for turn in turns]
+
+        return agent(calls("outer", answer=None).turn().text("a").turn().text("b").turn().text("done"), outer)
+
+    recorded = await record(make())
+
+    assert recorded.one("ToolCallCompleted").result == ["a", "b"]
+    await replays(recorded, make())
+
+
+async def test_outside_of_a_run_and_inside_an_effect_there_is_no_turn():
+    with pytest.raises(StepContextError, match="outside of a run"):
+        await ask("x")
+
+    @tool
+    async def outer() -> None:
+        await step.side_effect("x", lambda: ask("y"))
+
+    recorded = await record(agent(calls("outer"), outer))
+    assert "would not be recorded" in recorded.end.error
