@@ -65,8 +65,8 @@ def _on_loop(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, 
             done.set_exception(asyncio.CancelledError())
 
     context = contextvars.copy_context()
-    loop.call_soon_threadsafe(start)
     try:
+        loop.call_soon_threadsafe(start)
         return done.result()
     except BaseException:
         if not done.done():  # interrupted while waiting: stop the work, and wait until it has stopped
