@@ -5,12 +5,13 @@ hookspecs   what other plugins and conftest files may implement
 _options    command line and ini → settings
 _marker     the golden_run marker → a checked value
 _location   node id → path of the fixture file (pure)
-_session    state on config and items; what is judged at collection
+_state      what is kept on config and items
+_session    which tests are golden, and which file each one owns; judged at collection
 _variable   the environment variable that tells processes they replay
 _guard      what stands in the runtime's slot while a golden test runs
 _attempt    one run of a golden test, recording or replaying: setup, call, teardown, verdict
 _recorder   the protocol of a test that may be recorded: replay, record, verify, put in place
-_fixtures   the fixtures that tests ask for
+_fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
 _explain    a divergence → lines of text (pure); _values, _timeline and _hints are its parts
 _failure    everything else that can be wrong with a golden test → text
 _report     texts → pytest's reports, collection line and summary

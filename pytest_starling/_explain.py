@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_starling._hints import hints
 from pytest_starling._timeline import timeline, tool_names
-from pytest_starling._values import changed_text, show
+from pytest_starling._values import changed_text, shorten, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,13 +76,13 @@ def _changes(changes: Sequence[Change]) -> list[str]:
 
 
 def _change(change: Change) -> list[str]:
-    old, new = change.recorded, change.produced
+    old, new, path = change.recorded, change.produced, shorten(change.path)
     if isinstance(old, str) and isinstance(new, str) and (_is_long(old) or _is_long(new)):
-        return [f"    {change.path}:", *(f"        {line}" for line in changed_text(old, new))]
+        return [f"    {path}:", *(f"        {line}" for line in changed_text(old, new))]
     shown = show(old), show(new)
     if shown[0] == shown[1]:  # the difference lies beyond what is shown, or in the type alone
         shown = tuple(f"{text} ({_kind(value)})" for text, value in zip(shown, (old, new), strict=True))  # type: ignore[assignment]
-    return [f"    {change.path}: {shown[0]} → {shown[1]}"]
+    return [f"    {path}: {shown[0]} → {shown[1]}"]
 
 
 def _kind(value: Any) -> str:

@@ -2,83 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling._session import GOLDEN, GoldenItem, golden_item
+from pytest_starling._state import GOLDEN, golden_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from starling import Agent, RunResult, SQLiteLog
-    from starling.event import Event
+    from pytest_starling._golden_run import GoldenRun
+    from pytest_starling._session import GoldenItem
+    from starling import SQLiteLog
     from starling.testing import ScriptedProvider
 
-__all__ = ["GoldenRun", "SeenRun"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenRun:
-    """One run that a golden test made.
-
-    Attributes:
-        run_id: the run; on replay the recorded one's id.
-        events: what it wrote so far. On replay: the recording's.
-    """
-
-    run_id: str
-    events: tuple[Event, ...]
-
-    @property
-    def result(self) -> RunResult | None:
-        """What the run came to; None while it is under way."""
-        from pytest_starling._results import result_of_events
-
-        return result_of_events(self.events)
-
-
-class GoldenRun:
-    """What is recorded or replayed in this test. Call it to run an agent explicitly."""
-
-    def __init__(self, golden: GoldenItem) -> None:
-        self._golden = golden
-
-    def __repr__(self) -> str:
-        return f"<golden_run: {self.mode} {self._golden.shown_path}>"
-
-    @property
-    def mode(self) -> Literal["record", "replay"]:
-        """Whether this test is being recorded or replayed."""
-        attempt = self._golden.attempt
-        return "record" if attempt is not None and not attempt.replaying else "replay"
-
-    @property
-    def path(self) -> Path:
-        """The fixture's file, there or not."""
-        return self._golden.path
-
-    @property
-    def runs(self) -> tuple[SeenRun, ...]:
-        """The runs that were started so far, in order."""
-        attempt = self._golden.attempt
-        return tuple(SeenRun(run_id=run.run_id, events=run.events) for run in attempt.runs) if attempt else ()
-
-    def __call__(self, agent: Agent, goal: str) -> RunResult:
-        """Run an agent: `starling.Agent.run_sync`, recorded or replayed like any other run of this test."""
-        return agent.run_sync(goal)
-
-    async def arun(self, agent: Agent, goal: str) -> RunResult:
-        """Run an agent: `starling.Agent.run`."""
-        return await agent.run(goal)
+__all__ = ["golden_run", "golden_run_config", "golden_run_dir", "scripted_provider", "starling_log"]
 
 
 @pytest.fixture
 def golden_run(request: pytest.FixtureRequest) -> GoldenRun:
     """The golden run of this test: its mode, its file, the runs it made."""
-    return GoldenRun(_required(request, "golden_run"))
+    golden = _required(request, "golden_run")
+    from pytest_starling._golden_run import GoldenRun
+
+    return GoldenRun(golden)
 
 
 @pytest.fixture

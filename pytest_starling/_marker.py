@@ -17,13 +17,8 @@ if TYPE_CHECKING:
 
     from starling.replay import ReplayOptions, ToolPolicy
 
-__all__ = ["NAME", "SIGNATURE", "GoldenMark", "configured", "parse", "unknown_paths"]
+__all__ = ["GoldenMark", "configured", "parse", "unknown_paths"]
 
-NAME = "golden_run"
-SIGNATURE = (
-    'golden_run(path=None, *, tools="compare", ignore=(), allow_hosts=(), force_provider=False, compare_cost=None, '
-    "max_age=None)"
-)
 _POLICIES = ("compare", "run", "stub")
 
 

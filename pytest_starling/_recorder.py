@@ -14,7 +14,7 @@ import pytest
 
 from pytest_starling import _failure, _report
 from pytest_starling._attempt import sibling_of
-from pytest_starling._session import golden_item
+from pytest_starling._state import golden_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable

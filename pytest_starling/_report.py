@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_starling._attempt import Attempt
     from pytest_starling._failure import Failure
-    from pytest_starling._session import Golden, GoldenItem
+    from pytest_starling._session import GoldenItem
+    from pytest_starling._state import Golden
 
 __all__ = ["announce", "attach", "collection_line", "dress", "fail", "summarise"]
 

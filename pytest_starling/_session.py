@@ -1,13 +1,13 @@
-"""State, kept on config and items, and what is judged once the tests are collected.
+"""The golden tests of a session: which items they are, what their markers say, which file each one owns.
 
-What belongs here: which items are golden, what their markers say, which file each one owns. Nothing of it needs the
-runtime, except checking ``ignore``.
+Judged once the tests are collected, and only if one of them is marked. Nothing of it needs the runtime, except checking
+``ignore``.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from pytest_starling import _marker
 from pytest_starling._location import NodeName, fill_template, is_template, location, node_name
+from pytest_starling._state import ITEM, MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,34 +23,12 @@ if TYPE_CHECKING:
     from pytest_starling._attempt import Attempt
     from pytest_starling._marker import GoldenMark
     from pytest_starling._options import Settings
+    from pytest_starling._state import Golden
 
-__all__ = ["GOLDEN", "ITEM", "OPENING_FIXTURE", "Golden", "GoldenItem", "collect", "golden_item"]
+__all__ = ["OPENING_FIXTURE", "GoldenItem", "collect"]
 
 OPENING_FIXTURE = "_starling_open"
 """The fixture that every golden item asks for first; see `_fixtures`."""
-
-
-@dataclass(slots=True, eq=False)
-class Golden:
-    """What the plugin keeps for a session.
-
-    Attributes:
-        settings: from command line and ini.
-        children: what each collector yielded, while tests are collected. Kept to tell names that differ by case.
-        items: the selected golden items.
-        outcomes: by node id, what became of each golden test; on the controller too.
-    """
-
-    settings: Settings
-    children: dict[pytest.Collector, Sequence[Any]] = field(default_factory=dict)
-    items: list[GoldenItem] = field(default_factory=list)
-    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what became of a golden test. A hook: this value is registered as a plugin, on the controller too."""
-        told: dict[str, Any] | None = getattr(report, "starling", None)
-        if told is not None:
-            self.outcomes[report.nodeid] = told
 
 
 @dataclass(slots=True, eq=False)
@@ -103,15 +82,6 @@ class GoldenItem:
             self.attempt.close()
 
 
-GOLDEN = pytest.StashKey[Golden]()
-ITEM = pytest.StashKey[GoldenItem]()
-
-
-def golden_item(item: pytest.Item) -> GoldenItem | None:
-    """The item's golden side, if it has one."""
-    return item.stash.get(ITEM, None)
-
-
 def collect(golden: Golden, items: Iterable[pytest.Item]) -> None:
     """Find the golden tests and check what their markers say.
 
@@ -120,10 +90,9 @@ def collect(golden: Golden, items: Iterable[pytest.Item]) -> None:
     """
     problems: list[str] = []
     for item in items:
-        mark = item.get_closest_marker(_marker.NAME)
+        mark = item.get_closest_marker(MARKER)
         if mark is not None and isinstance(item, pytest.Function):
             golden.items.append(_golden_item(golden, item, mark, problems))
-    golden.children.clear()
     problems.extend(_ignored_in_vain(golden.items))
     problems.extend(_shared_paths(golden.items))
     if problems:
@@ -173,7 +142,7 @@ def _chosen_path(
 
 def _needs_template(item: pytest.Function) -> bool:
     """Whether the marker stands for more than this test: on a class or module, or on a parametrised function."""
-    own = any(mark.name == _marker.NAME for mark in item.own_markers)
+    own = any(mark.name == MARKER for mark in item.own_markers)
     return not own or hasattr(item, "callspec")
 
 

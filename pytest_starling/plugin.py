@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _marker, _variable, _xdist, hookspecs
+from pytest_starling import _variable, _xdist, hookspecs
 from pytest_starling._fixtures import (
     _starling_open,
     golden_run,
@@ -20,7 +20,7 @@ from pytest_starling._fixtures import (
     starling_log,
 )
 from pytest_starling._options import add_options, read_settings
-from pytest_starling._session import GOLDEN, Golden, collect, golden_item
+from pytest_starling._state import GOLDEN, MARKER, SIGNATURE, Golden, golden_item
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _variable.announce(config)
     _xdist.taught_by_controller(config)
     config.addinivalue_line(
-        "markers", f"{_marker.SIGNATURE}: record the agent runs of this test once, and replay them from then on"
+        "markers", f"{SIGNATURE}: record the agent runs of this test once, and replay them from then on"
     )
     golden = config.stash[GOLDEN] = Golden(settings=read_settings(config))
     config.pluginmanager.register(golden, "starling-outcomes")
@@ -75,6 +75,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Find the golden tests, and say how many there are. Last, because other plugins still exchange items here."""
     _variable.withdraw(session.config)
     golden = session.config.stash[GOLDEN]
+    if any(item.get_closest_marker(MARKER) for item in session.items):
+        _collect(golden, session)
+    golden.children.clear()
+
+
+def _collect(golden: Golden, session: pytest.Session) -> None:
+    from pytest_starling._session import collect
+
     try:
         collect(golden, session.items)
     except pytest.UsageError as error:

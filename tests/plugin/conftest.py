@@ -1,6 +1,7 @@
 """A project of a user's, in a temporary folder: an agent whose every detail can be turned, and pytest to run on it."""
 
 import json
+import sys
 
 import pytest
 
@@ -62,9 +63,11 @@ def lookup_tool(k):
     return tool(lookup_wide if k["wide"] else lookup, name="lookup", description=k["description"])
 
 
-def agent(log=None):
+def agent(log=None, first=None):
     k = knobs()
     provider = ScriptedProvider(provider_id=k["provider"])
+    if first:
+        provider.do(first)
     provider.text("Let me look.").tool_call("lookup", {"order": 7}).turn().text("You get a refund.")
     config = Config(
         model=k["model"], system_prompt=k["prompt"], params={"temperature": k["temperature"]},
@@ -104,6 +107,8 @@ class Project:
     def __init__(self, pytester, monkeypatch):
         self.pytester = pytester
         self.monkeypatch = monkeypatch
+        for name in ("support", "test_support"):  # the example's modules have these names too
+            monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setenv("COLUMNS", "200")  # so that no summary line is cut
         self.path = pytester.path
         lines = ["asyncio_default_fixture_loop_scope = function", "pythonpath = .", "filterwarnings = default"]
