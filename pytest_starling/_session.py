@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_starling._attempt import Attempt
     from pytest_starling._marker import GoldenMark
-    from pytest_starling._options import Settings
+    from pytest_starling._settings import Settings
     from pytest_starling._state import Golden
 
 __all__ = ["OPENING_FIXTURE", "GoldenItem", "collect"]

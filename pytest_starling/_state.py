@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_starling._options import Settings
     from pytest_starling._session import GoldenItem
+    from pytest_starling._settings import Settings
 
 __all__ = ["GOLDEN", "ITEM", "MARKER", "SIGNATURE", "Golden", "golden_item"]
 
@@ -25,17 +25,30 @@ class Golden:
     """A session's golden side.
 
     Attributes:
-        settings: from command line and ini.
         children: what each collector yielded, while tests are collected. Kept to tell names that differ by case.
         items: the selected golden items.
         outcomes: by node id, what became of each golden test; on the controller too.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._settings: Settings | None = None
         self.children: dict[pytest.Collector, Sequence[Any]] = {}
         self.items: list[GoldenItem] = []
         self.outcomes: dict[str, dict[str, Any]] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """What command line and ini come to; read when first asked for.
+
+        Raises:
+            pytest.UsageError: they make no sense.
+        """
+        if self._settings is None:
+            from pytest_starling._settings import read_settings
+
+            self._settings = read_settings(self._config)
+        return self._settings
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what became of a golden test. A hook: this value is registered as a plugin, on the controller too."""

@@ -18,7 +18,8 @@ _LEAD = 30
 
 def shorten(text: str, limit: int = _LONGEST_VALUE) -> str:
     """At most ``limit`` characters, on one line; what is left out is marked."""
-    line = " ".join(text[: limit * 4].split()) if any(char in text[: limit * 4] for char in "\r\n\t") else text
+    start = text[: limit * 4]
+    line = _printable(" ".join(start.split()) if any(char in start for char in "\r\n\t") else start)
     return line if len(line) <= limit and len(text) <= limit * 4 else f"{line[: limit - 1]}…"
 
 
@@ -55,6 +56,11 @@ def changed_text(recorded: str, produced: str) -> list[str]:
         *shown,
         *([f"  … {more} more lines"] if more > 0 else []),
     ]
+
+
+def _printable(text: str) -> str:
+    """The text without control characters: what a model or a tool said must not steer a person's terminal."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _json(value: Any) -> str:
@@ -96,4 +102,5 @@ def _changed_line(old: str, new: str) -> list[str]:
 
 
 def _cut(line: str) -> str:
+    line = _printable(line[: _LONGEST_LINE + 1])
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"

@@ -9,7 +9,7 @@ import pytest
 import starling.replay
 import starling.testing  # noqa: F401
 from pytest_starling import _attempt, _explain, _failure, _recorder, _report, _results  # noqa: F401
-from pytest_starling._options import _CI_VARIABLES
+from pytest_starling._settings import _CI_VARIABLES
 from pytest_starling._variable import VARIABLE
 
 SUPPORT = """

@@ -190,6 +190,13 @@ def test_every_kind_of_event_has_a_brief(kind):
         assert brief(failed) == "rate raised OSError"
 
 
+@pytest.mark.parametrize("render", [show, shorten, lambda text: changed_text(text, "plain")[0]])
+def test_no_control_character_reaches_the_terminal(render):
+    text = render("\x1b[31mred\x1b[0m\x07 \u202e")
+    assert text.isprintable()
+    assert "red" in text
+
+
 @given(values)
 def test_shown_values_fit_on_a_line(value):
     text = show(value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_starling._options import in_ci
+from pytest_starling._settings import in_ci
 
 ONE = "import pytest, support\n@pytest.mark.golden_run\ndef test_a(): support.handle()\n"
 
