@@ -24,7 +24,8 @@ def test_the_plugin_uses_public_packages_of_the_runtime_only(path):
     private = [
         name
         for name in imported_modules(path)
-        if name.startswith("starling.") and any(part.startswith("_") and part != "__version__" for part in name.split("."))
+        if name.startswith("starling.")
+        and any(part.startswith("_") and part != "__version__" for part in name.split("."))
     ]
     assert private == []
 
@@ -36,7 +37,9 @@ def test_importing_starling_brings_in_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["starling.provider", "starling.tool", "starling.agent", "starling.step", "starling.testing"])
+@pytest.mark.parametrize(
+    "module", ["starling.provider", "starling.tool", "starling.agent", "starling.step", "starling.testing"]
+)
 def test_no_package_imports_an_sdk_or_pytest(module):
     code = f"import sys, {module}; print([n for n in ('openai', 'httpx', 'httpx2', 'pytest', 'hypothesis') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

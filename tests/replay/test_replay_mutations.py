@@ -235,6 +235,23 @@ async def test_a_stubbed_tool_is_not_run():
     await replays(recorded, today, tools="stub")
 
 
+async def test_the_calls_that_a_stubbed_tool_made_count_for_the_totals():
+    @tool
+    async def inner(n: int) -> int:
+        return n
+
+    @tool
+    async def outer() -> list[int]:
+        return await step.call_tools([step.ToolCall(name="inner", args={"n": n}) for n in range(2)])
+
+    recorded = await record(agent(calls("outer"), outer, inner))
+    today = agent(calls("outer"), outer, inner)
+
+    assert recorded.payloads[-1].tool_call_count == 3
+    await replays(recorded, today, tools={"outer": "stub"})
+    await replays(recorded, today, tools={"outer": "run"})
+
+
 async def test_policies_are_per_tool():
     recorded = await record(support())
 

@@ -24,13 +24,14 @@ class Progress:
         """Mark an event as reproduced."""
         self._taken[index] = 1
 
-    def take_until(self, node: Node, index: int) -> None:
-        """Mark what a call did up to ``index``, its nested calls included: it is not run (again)."""
-        for own in node.own:
-            if own <= index:
-                self.take(own)
-                if own in node.children:
-                    self.take_until(node.children[own], len(self._taken))
+    def take_until(self, node: Node, index: int) -> list[int]:
+        """Mark what a call did up to ``index``, its nested calls included, and return what was left of that."""
+        taken = [own for own in node.own if own <= index and not self._taken[own]]
+        for own in taken:
+            self.take(own)
+            if own in node.children:
+                taken = taken + self.take_until(node.children[own], len(self._taken))
+        return taken
 
     def is_taken(self, index: int) -> bool:
         """Whether an event was reproduced."""

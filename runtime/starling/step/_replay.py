@@ -166,7 +166,7 @@ class ReplayJournal:
             frame.check()
             index = node.outcomes.get(payload.attempt)
             if self._policy_of(frame) == "run" and index is not None:
-                self._progress.take_until(node, index)
+                self._take_until(frame, index)
                 recorded: Any = self._payloads[index]
             else:
                 recorded = self.dialect.shown(self._reproduce(node, index, payload, frame=frame), payload)
@@ -399,6 +399,11 @@ class ReplayJournal:
         return self.options.policy(frame.tool)
 
     def _skip(self, frame: Frame, index: int) -> None:
-        """Take what a call that is not run (again) did up to ``index``."""
+        """Pass over a call that is not run (again), up to ``index``."""
         self._skipped(frame.call_id)
-        self._progress.take_until(frame.node, index)
+        self._take_until(frame, index)
+
+    def _take_until(self, frame: Frame, index: int) -> None:
+        """Take what is left of a call up to ``index``; calls it made count for the run's totals, as they did live."""
+        for taken in self._progress.take_until(frame.node, index):
+            frame.run.meter.observe(self._payloads[taken])
