@@ -135,7 +135,7 @@ def test_acceptance_is_the_standard_librarys_but_for_what_json_lacks(text):
     try:
         expected = json.loads(text)
     except json.JSONDecodeError:
-        with pytest.raises(UnencodableValueError, match="not JSON|beyond the range"):  # whichever fault comes first
+        with pytest.raises(UnencodableValueError, match=r"not JSON|beyond the range"):  # whichever fault comes first
             loads(text)
         return
     if "inf" in repr(expected):

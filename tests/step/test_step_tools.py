@@ -610,3 +610,37 @@ async def test_a_nested_call_that_is_new_today_diverges_where_its_caller_ended()
 
 def test_call_ids_are_fresh():
     assert len({step.new_call_id() for _ in range(100)}) == 100
+
+
+async def test_strands_of_one_tool_may_overtake_each_other():
+    """Effects and calls of concurrent strands are compared each in their own order, whatever the interleaving was."""
+
+    @tool
+    async def inner() -> str:
+        return "in"
+
+    @tool
+    async def outer() -> list[str]:
+        async def first() -> str:
+            await step.side_effect("a", slowly)
+            return await step.call_tool(step.ToolCall(name="inner", args={}))
+
+        async def second() -> str:
+            return await step.side_effect("b", quickly)
+
+        return list(await asyncio.gather(first(), second()))
+
+    async def slowly() -> str:
+        await done.wait()
+        return "a"
+
+    async def quickly() -> str:
+        done.set()
+        return "b"
+
+    done = asyncio.Event()
+    recorded = await record(agent(calls("outer"), outer, inner))
+    names = [payload.name for payload in recorded.payloads if payload.KIND is Kind.SideEffectRecorded]
+
+    assert names == ["b", "a"]
+    await replays(recorded, agent(calls("outer"), outer, inner))

@@ -146,7 +146,7 @@ class ReplayJournal:
         with self._lock:
             parent.check()
             index = self._progress.next_child(node) if parent.call_id else self._next_of_run(payload)
-            self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id or node is not self._root)
+            self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id)
             assert index is not None, "an index that is None diverges"
             return node.children[index]
 
@@ -316,7 +316,8 @@ class ReplayJournal:
     ) -> Any:
         """Compare with the event at ``index`` and take it; the recorded payload flows on.
 
-        ``strict``: what this node recorded before ``index`` must have been reproduced already.
+        ``strict``: what this node recorded before ``index`` must have been reproduced already. Not so where a tool
+        dispatches: an effect of another strand of it may be on its way, and what is missing is found at its outcome.
         """
         payload = self.dialect.written(payload)
         first = self._progress.next_own(node)
