@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 
@@ -643,4 +644,34 @@ async def test_strands_of_one_tool_may_overtake_each_other():
     names = [payload.name for payload in recorded.payloads if payload.KIND is Kind.SideEffectRecorded]
 
     assert names == ["b", "a"]
+    await replays(recorded, agent(calls("outer"), outer, inner))
+
+
+async def test_strands_that_dispatch_go_in_the_recorded_order():
+    """The strand that waited for its effect dispatched last; on replay, where no effect takes time, it still does."""
+
+    @tool
+    async def inner(name: str) -> str:
+        return name
+
+    @tool
+    async def outer() -> list[str]:
+        async def strand(name: str, effect: Any) -> str:
+            await step.side_effect(name, effect)
+            return await step.call_tool(step.ToolCall(name="inner", args={"name": name}))
+
+        return list(await asyncio.gather(strand("slow", slowly), strand("quick", quickly)))
+
+    async def slowly() -> None:
+        await done.wait()
+        await asyncio.sleep(0.02)
+
+    async def quickly() -> None:
+        done.set()
+
+    done = asyncio.Event()
+    recorded = await record(agent(calls("outer"), outer, inner))
+    dispatched = [payload.args["name"] for payload in recorded.payloads if getattr(payload, "tool", "") == "inner"]
+
+    assert dispatched == ["quick", "slow"]
     await replays(recorded, agent(calls("outer"), outer, inner))

@@ -46,6 +46,10 @@ class Journal(Protocol):
         """The last event; its Merkle root is filled in here."""
         ...
 
+    async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
+        """Wait until it is this call's turn among those that ``parent`` dispatches; its id is not known yet."""
+        ...
+
     def schedule(self, parent: Frame, payload: ToolCallScheduled) -> Any:
         """The first attempt of a call that ``parent`` dispatches. Returns the new frame's ``node``."""
         ...
@@ -150,6 +154,9 @@ class LiveJournal:
             payload = replace(payload, merkle_root=self.chain.root())
             self._stamp(payload)
         return payload
+
+    async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
+        """It always is: what happens first is first."""
 
     def schedule(self, parent: Frame, payload: ToolCallScheduled) -> None:
         """Stamp a call's first attempt."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starling.errors import NondeterminismError
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
     from starling.step._tree import Node
 
 __all__ = ["Interruption", "ReplayJournal"]
+
+
+_LONGEST_HOLD_S = 1.0
+"""How long a strand of a tool may be held back for another one."""
+_HOLD_STEP_S = 0.005
+_STRANDS = 64
+"""How far ahead in the recording a strand is looked for."""
 
 
 class Interruption(BaseException):
@@ -139,6 +147,29 @@ class ReplayJournal:
         return index
 
     # --- calls
+
+    async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
+        """Hold back a call that a tool dispatched later in the recording, so that its other strands can go first.
+
+        Concurrent strands of a tool run in another order today, because effects take no time on replay. A dispatch
+        that the code itself reordered looks the same at first; nothing else comes then, and it diverges.
+        """
+        node = self._owner(parent)
+        if node is self._root:
+            return
+        until = asyncio.get_running_loop().time() + _LONGEST_HOLD_S
+        while asyncio.get_running_loop().time() < until:
+            children = [index for index in node.children if not self._progress.is_taken(index)]
+            matching = [index for index in children[:_STRANDS] if self._is_call(index, payload)]
+            if not matching or matching[0] == children[0]:
+                return
+            await asyncio.sleep(_HOLD_STEP_S)
+
+    def _is_call(self, index: int, payload: ToolCallScheduled) -> bool:
+        """Whether a recorded call asks for the same, whatever its id."""
+        recorded = self._payloads[index]
+        assert isinstance(recorded, ToolCallScheduled)  # a node's children are calls
+        return self._equal(index, replace(payload, call_id=recorded.call_id))
 
     def schedule(self, parent: Frame, payload: ToolCallScheduled) -> Node:
         """Compare a call's first attempt with the next call that its parent dispatched in the recording."""

@@ -148,6 +148,8 @@ async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
     run = parent.run
     encoded = [replace(call, args=Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH))) for call in calls]
     with _claimed(run, [call.call_id for call in calls if call.call_id]):
+        if encoded:
+            await run.journal.turn_to_dispatch(parent, _scheduled(encoded[0], "", parent.call_id, attempt=1))
         frames = [_schedule(run, parent, call) for call in encoded]
         await run.journal.commit()
         return _joined(parent, await _run_all(run, encoded, frames))
