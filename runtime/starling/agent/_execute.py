@@ -28,9 +28,10 @@ from starling.eventlog import preflight
 from starling.step._dialect import OURS, dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._frame import Frame, current, enclosing
+from starling.step._interruption import Interruption
 from starling.step._journal import LiveJournal
 from starling.step._meter import Meter
-from starling.step._replay import Interruption, ReplayJournal
+from starling.step._replay import ReplayJournal
 from starling.step._run import Run
 
 if TYPE_CHECKING:

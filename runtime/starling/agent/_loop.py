@@ -26,9 +26,9 @@ from starling.errors import (
 from starling.event import BudgetExceeded, RunCancelled, RunCompleted, RunFailed
 from starling.provider import Request
 from starling.step import _texts
+from starling.step._interruption import Interruption
 from starling.step._llm import TurnFailed, llm_call
 from starling.step._meter import BudgetTrip
-from starling.step._replay import Interruption
 from starling.step._tools import ToolCall, dispatch, tool_call_error
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ _invoke      one attempt of a tool: result, failure, timeout
 _journal     what the above write to, live: chain and pending events, commits to the log
 _replay      the same on replay: comparison with the recording
 _compare     what is compared and what the environment decided
+_interruption  where the environment stopped a recorded run
 _progress    which recorded events were reproduced so far
 _tree        a recorded run cut by tool call
 _divergence  what is said when they differ

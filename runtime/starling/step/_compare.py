@@ -7,25 +7,22 @@ from typing import TYPE_CHECKING
 
 from starling.event import (
     AssistantMessageCompleted,
-    BudgetExceeded,
     Kind,
-    RunCancelled,
-    RunResumed,
     RunStarted,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
 )
-from starling.step import _texts
+from starling.step._divergence import Divergence, changes_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starling.ambient import ReplayOptions
     from starling.event import Payload
-    from starling.step._divergence import DivergenceClass
+    from starling.step._divergence import Change, DivergenceClass
 
-__all__ = ["carry_over", "classify", "cuts_short", "ignorable_paths", "interrupts"]
+__all__ = ["carry_over", "describe", "ignorable_paths"]
 
 _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.RunStarted: ("starling_version",),
@@ -58,23 +55,37 @@ def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> 
     return replace(produced, **{name: getattr(recorded, name) for name in names}) if names else produced
 
 
-def cuts_short(recorded: Payload | None) -> bool:
-    """Whether this recorded event is how the environment ended the run, or this process's part of it."""
-    match recorded:
-        case BudgetExceeded(limit=limit):
-            return limit == "wall_clock"
-        case RunCancelled(reason=reason):
-            return not _texts.is_interruption(reason)  # code raised that, and is to raise it again
-        case _:
-            return isinstance(recorded, RunResumed)
+def describe(
+    recorded: Payload | None,
+    produced: Payload | None,
+    options: ReplayOptions,
+    *,
+    run_id: str,
+    seq: int,
+    length: int,
+    call_id: str,
+    explained: tuple[Change, ...],
+) -> Divergence:
+    """The divergence of two payloads; ``explained`` are changes that say more than the payloads' own fields."""
+    if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
+        produced = carry_over(recorded, produced, options)
+    cls, reason = _classify(recorded, produced)
+    return Divergence(
+        run_id=run_id,
+        seq=seq,
+        kind=None if produced is None else produced.KIND,
+        expected_kind=None if recorded is None else recorded.KIND,
+        cls=cls,
+        reason=reason,
+        recorded=recorded,
+        produced=produced,
+        changes=explained or (changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()),
+        length=length,
+        call_id=call_id,
+    )
 
 
-def interrupts(recorded: Payload, produced: Payload) -> bool:
-    """Whether the recording shows an act of the environment where the code wants to go on."""
-    return cuts_short(recorded) and produced.KIND is not recorded.KIND
-
-
-def classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
+def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
     if recorded is None:
         return "exhausted", f"the recording ends here, but the code went on with {_name(produced)}"
     if produced is None:

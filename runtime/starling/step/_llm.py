@@ -28,8 +28,9 @@ from starling.provider import (
 )
 from starling.provider._assemble import Assembler
 from starling.step._frame import Frame, current_frame
+from starling.step._interruption import Interruption
 from starling.step._meter import BudgetTrip
-from starling.step._replay import Interruption, ReplayJournal
+from starling.step._replay import ReplayJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

@@ -25,8 +25,8 @@ from starling.event import (
     decode_payload,
     encode_payload,
 )
-from starling.step._compare import carry_over, classify, cuts_short, interrupts
-from starling.step._divergence import Divergence, changes_between
+from starling.step._compare import carry_over, describe
+from starling.step._interruption import Interruption, cuts_short, interrupts
 from starling.step._progress import Progress
 from starling.step._tree import build_tree
 
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
     from starling.provider import Request
     from starling.step._dialect import Dialect
-    from starling.step._divergence import Change
+    from starling.step._divergence import Change, Divergence
     from starling.step._frame import Frame
     from starling.step._tree import Node
 
-__all__ = ["Interruption", "ReplayJournal"]
+__all__ = ["ReplayJournal"]
 
 
 _LONGEST_HOLD_S = 1.0
@@ -49,17 +49,6 @@ _LONGEST_HOLD_S = 1.0
 _HOLD_STEP_S = 0.005
 _STRANDS = 64
 """How far ahead in the recording a strand is looked for."""
-
-
-class Interruption(BaseException):
-    """The recording shows that the environment ended or cut the run here: cancelled, out of time, or crashed.
-
-    Not an `Exception`: tools and user code must not catch it by accident. ``payload`` is the recorded event.
-    """
-
-    def __init__(self, payload: Payload) -> None:
-        super().__init__(payload)
-        self.payload = payload
 
 
 class ReplayJournal:
@@ -377,28 +366,21 @@ class ReplayJournal:
         return self._latch(self._describe(at, produced, frame.call_id if frame else ""), frame)
 
     def _describe(self, index: int, produced: Payload | None, call_id: str) -> Divergence:
-        length = len(self._events)
-        recorded = self._payloads[index] if index < length else None
+        recorded = self._payloads[index] if index < len(self._events) else None
         if produced is not None:  # with plain values, as the recorded one has them
             produced = decode_payload(produced.KIND, encode_payload(produced))
-        if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
-            produced = carry_over(recorded, produced, self.options)
-        cls, reason = classify(recorded, produced)
-        changes = changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()
+        changes: tuple[Change, ...] = ()
         if isinstance(recorded, TurnStarted) and isinstance(produced, TurnStarted) and self.request is not None:
-            changes = self._explain(index, recorded, self.request) or changes
-        return Divergence(
+            changes = self._explain(index, recorded, self.request)
+        return describe(
+            recorded,
+            produced,
+            self.options,
             run_id=self._events[0].run_id,
             seq=index + 1,
-            kind=None if produced is None else produced.KIND,
-            expected_kind=None if recorded is None else recorded.KIND,
-            cls=cls,
-            reason=reason,
-            recorded=recorded,
-            produced=produced,
-            changes=changes,
-            length=length,
+            length=len(self._events),
             call_id=call_id,
+            explained=changes,
         )
 
     def _latch(self, divergence: Divergence, frame: Frame | None = None) -> NondeterminismError:

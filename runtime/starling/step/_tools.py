@@ -19,8 +19,8 @@ from starling.errors import NondeterminismError, StepContextError, ToolCallError
 from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame
+from starling.step._interruption import Interruption
 from starling.step._invoke import OF_THE_RUN, Failure, outcome_of, times_cancelled
-from starling.step._replay import Interruption
 from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
