@@ -9,8 +9,11 @@ _state      what is kept on config and items
 _session    which tests are golden, and which file each one owns; judged at collection
 _variable   the environment variable that tells processes they replay
 _guard      what stands in the runtime's slot while a golden test runs
-_attempt    one run of a golden test, recording or replaying: setup, call, teardown, verdict
+_attempt    one run of a golden test, recording or replaying, and what it comes to
+_phases     its setup, call and teardown
+_doubts     what a person should look at though a recording replays
 _recorder   the protocol of a test that may be recorded: replay, record, verify, put in place
+_saving     what is kept of a recording, and its way to the disk
 _fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
 _explain    a divergence → lines of text (pure); _values, _timeline and _hints are its parts
 _failure    everything else that can be wrong with a golden test → text
@@ -30,4 +33,7 @@ __all__ = ["StarlingWarning"]
 
 
 class StarlingWarning(pytest.PytestWarning):
-    """Something about a golden fixture that a person should look at: it is old, or git ignores it."""
+    """Something about a golden fixture that a person should look at.
+
+    It is old, git ignores it, or the marker names a tool that it lacks.
+    """

@@ -1,8 +1,7 @@
-"""One run of a golden test, recording or replaying: opened before setup, judged after the call, closed after teardown.
+"""One run of a golden test, recording or replaying: what stands open meanwhile, and what it comes to.
 
-The three phase functions are generators; the hooks in `plugin` delegate to them. Everything that an attempt changes in
-the process (the runtime's slot, one environment variable) hangs on one exit stack, which `close` unwinds however the
-run ended.
+Everything that an attempt changes in the process (the runtime's slot, one environment variable) hangs on one exit
+stack, which `close` unwinds however the run ended. `_phases` opens, judges and closes it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _failure, _variable
+from pytest_starling import _doubts, _failure, _variable
 from pytest_starling._guard import Guard
 from pytest_starling._marker import configured
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_starling._failure import Failure
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
     from pytest_starling._session import GoldenItem
     from starling.replay import Fixture, FixtureRun
 
-__all__ = ["Attempt", "calling", "setting_up", "sibling_of", "tearing_down"]
-
-_FAILURES = (Exception, pytest.fail.Exception)
-_OUTCOMES = (*_FAILURES, pytest.skip.Exception)
-"""What a phase may raise and pytest reports; anything else (KeyboardInterrupt, pytest.exit) goes straight through."""
+__all__ = ["Attempt"]
 
 
 class Attempt:
@@ -38,8 +33,9 @@ class Attempt:
 
     Attributes:
         fixture: what is replayed; None while recording, or where it cannot be used.
-        problem: why the fixture cannot be used.
+        problem: why nothing can be replayed, or recorded. A failure of the test once it asks for a run.
         failure: why the test fails, once that is known.
+        broken_setup: a fixture of the test could not be made, because it asked for a run in vain.
         divergences: all that were found, the first cause first.
     """
 
@@ -54,6 +50,7 @@ class Attempt:
         self.problem: Failure | None = None
         self.failure: Failure | None = None
         self.body_passed = False
+        self.broken_setup = False
         self._stack = ExitStack()
         with ExitStack() as opening:
             opening.enter_context(_variable.set_to(_variable.ACTIVE if self.replaying else None))
@@ -81,19 +78,28 @@ class Attempt:
         if self.replaying:
             self._load_recording(mark)
         else:
-            from starling.replay import RecordingSession
+            self._make_room()
 
+    def _make_room(self) -> None:
+        from starling.replay import RecordingSession
+
+        self.problem = _failure.unwritable(self.golden)
+        if self.problem:
+            self.guard.refuse(self.problem.error)
+        else:
             self.guard.open(RecordingSession())
 
     def _load_recording(self, mark: GoldenMark) -> None:
         from starling.replay import ReplayingSession
 
         self._read()
-        runs = self.fixture.runs if self.fixture else ()
+        if self.fixture is None:
+            assert self.problem is not None, "one of them is found"
+            self.guard.refuse(self.problem.error)
+            return
         options = mark.options(compare_cost=self.golden.settings.compare_cost)
-        self.guard.open(ReplayingSession(runs, options))
-        if self.fixture and mark.max_age is not None:
-            self._warn_if_stale(self.fixture, mark.max_age)
+        self.guard.open(ReplayingSession(self.fixture.runs, options))
+        _doubts.warn(self.golden, self.fixture, mark)
 
     def _read(self) -> None:
         from starling.errors import LogError
@@ -114,23 +120,12 @@ class Attempt:
         else:
             self.fixture = fixture
 
-    def _warn_if_stale(self, fixture: Fixture, max_age: float) -> None:
-        from datetime import UTC, datetime
-
-        from pytest_starling import StarlingWarning
-
-        days = (datetime.now(UTC) - datetime.fromisoformat(fixture.recorded_at)).total_seconds() / 86400
-        if days > max_age:
-            golden = self.golden
-            command = golden.command.replace("--record-golden", "--golden-mode=all")
-            golden.item.warn(
-                StarlingWarning(
-                    f"{golden.shown_path} was recorded {days:.0f} days ago, and max_age is {max_age:g}: the provider "
-                    f"may answer differently by now. Record it anew: {command}"
-                )
-            )
-
     # --- what was found
+
+    @property
+    def asked_in_vain(self) -> bool:
+        """Whether a run was asked for though there is a `problem`."""
+        return self.problem is not None and any(error is self.problem.error for error in self.guard.failures)
 
     @property
     def runs(self) -> tuple[FixtureRun, ...]:
@@ -159,7 +154,9 @@ class Attempt:
         if passed and self.fixture:
             self._require_runs(before=_end_of_body(self.fixture.runs))
         errors = self.guard.failures
-        if errors:
+        if self.asked_in_vain or (passed and self.problem and not errors):
+            self.failure = self.problem
+        elif errors:
             self.failure = _failure.from_errors(self.golden, errors, self.fixture)
         elif passed and self.fixture and not self.runs:
             self.failure = _failure.unseen(recorded=len(self.fixture.runs))
@@ -190,106 +187,3 @@ def _end_of_body(runs: Sequence[FixtureRun]) -> float:
     """
     taken = {instant for run in runs for instant in (run.began, run.ended)}
     return next((instant for instant in range(1, max(taken, default=0)) if instant not in taken), math.inf)
-
-
-# --- the phases -----------------------------------------------------------------------------------
-
-
-def setting_up(golden: GoldenItem) -> Generator[None, Any, Any]:
-    """Around a golden test's setup."""
-    golden.end()
-    attempt = golden.begin()
-    try:
-        return (yield)
-    except _FAILURES as error:
-        if attempt.problem and attempt.guard.failures:
-            return None  # a fixture started a run that cannot be there: the call says what is really wrong
-        _blame(attempt, error, attempt.judge(passed=False))
-        raise
-
-
-def calling(golden: GoldenItem) -> Generator[None, Any, Any]:
-    """Around a golden test's own function: raise what it swallowed, and what it did not ask for."""
-    attempt = golden.attempt
-    assert attempt is not None, "a call follows a setup"
-    if attempt.problem:
-        attempt.failure = attempt.problem
-        raise attempt.failure.error
-    try:
-        result = yield
-    except _OUTCOMES as error:
-        failure = attempt.judge(passed=False)
-        if isinstance(error, pytest.skip.Exception) and failure:
-            raise failure.error from None
-        _blame(attempt, error, failure)
-        raise
-    finally:
-        attempt.body_ended()
-    raised = _caught_by_unittest(golden.item)
-    failure = attempt.judge(passed=raised is None)
-    if raised is not None:
-        _blame(attempt, raised, failure)
-    elif failure:
-        raise failure.error
-    return result
-
-
-def tearing_down(golden: GoldenItem) -> Generator[None, Any, Any]:
-    """Around a golden test's teardown: the test's own fixtures inside the session, wider ones before a closed door."""
-    attempt = golden.attempt
-    if attempt is None:
-        return (yield)
-    raised: list[BaseException] = []
-    try:
-        _tear_down_own(golden, raised)
-        with attempt.guard.closed_for("the teardown of a fixture of wider scope"):
-            try:
-                yield
-            except _OUTCOMES as error:
-                raised.append(error)
-    finally:
-        attempt.close()
-    raised = _with_failures(attempt, raised)
-    if len(raised) == 1:
-        raise raised[0]
-    if raised:
-        raise BaseExceptionGroup("errors during test teardown", raised)
-    return None
-
-
-def sibling_of(item: pytest.Item) -> pytest.Item:
-    """An item with the same parents: torn down towards it, only what is the item's own goes."""
-    from copy import copy
-
-    return copy(item)
-
-
-def _with_failures(attempt: Attempt, raised: list[BaseException]) -> list[BaseException]:
-    """What a teardown has to raise: a golden failure only if none was reported before, the rest being consequences."""
-    found = {id(error) for error in attempt.guard.failures}
-    if attempt.failure:
-        return [error for error in raised if id(error) not in found]
-    attempt.finish()
-    failure = attempt.judge(passed=False)
-    if failure is None or any(attempt.is_ours(error) for error in raised):
-        return raised
-    return [failure.error, *raised]
-
-
-def _tear_down_own(golden: GoldenItem, raised: list[BaseException]) -> None:
-    try:
-        golden.item.session._setupstate.teardown_exact(sibling_of(golden.item))
-    except _OUTCOMES as error:
-        raised.append(error)
-
-
-def _caught_by_unittest(item: pytest.Item) -> BaseException | None:
-    """What a TestCase raised: its runner keeps exceptions instead of raising them."""
-    kept = getattr(item, "_excinfo", None)
-    return kept[0].value if kept else None
-
-
-def _blame(attempt: Attempt, error: BaseException, failure: Failure | None) -> None:
-    """An exception of the test's own keeps its traceback, and gets the golden failure as a note."""
-    if failure and not attempt.is_ours(error):
-        error.add_note(f"\n{failure.text}")

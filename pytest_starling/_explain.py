@@ -38,18 +38,20 @@ def explain(divergence: Divergence, runs: Sequence[FixtureRun], *, fixture: str,
     """Everything below the first line, but for the command that records the test.
 
     Args:
-        runs: all of the fixture's. fixture: its path, as people are shown it. recorded_at: ISO 8601, or empty.
+        runs: all of the fixture's.
+        fixture: its path, as people are shown it; empty for a recording that is in no file.
+        recorded_at: ISO 8601, or empty.
     """
     if _is_unexpected(divergence) or _is_left_over(divergence):
         body = [_sentence(divergence.reason), "", "recorded runs:", *_run_list(divergence, runs)]
     else:
         body = _at_an_event(divergence, _events_of(divergence, runs))
-    advice = hints(divergence)
+    advice = hints(divergence, _events_of(divergence, runs))
     recorded = f", recorded {recorded_at[:10]}" if recorded_at else ""
     return [
         *body,
         "",
-        f"fixture  {fixture}{recorded}",
+        *([f"fixture  {fixture}{recorded}"] if fixture else []),
         *([f"run      {divergence.run_id} ({_number(divergence, runs)} of {len(runs)})"] if divergence.run_id else []),
         "",
         *advice,

@@ -5,11 +5,14 @@ Divergences are put into words by `_explain`; this module has everything else.
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from pytest_starling._session import GoldenItem
     from starling.errors import StarlingError
@@ -23,17 +26,22 @@ __all__ = [
     "fails_on_replay",
     "foreign",
     "from_errors",
+    "kept",
     "missing",
     "not_saved",
     "unfinished",
     "unseen",
     "unusable",
+    "unwritable",
 ]
 
 RECORDABLE = frozenset({"diverged", "missing", "unusable"})
 """Outcomes that a new recording mends."""
 IF_MEANT = "If the change is meant, record it:"
 _MOST_LINES = 60
+_FETCH = "git lfs pull"
+_GENERAL_ADVICE = re.compile(r"[:.] (restore it from [^.]*|record the test with [^.]*)\Z", re.IGNORECASE)
+"""What the runtime says to do about a damaged file; the plugin says it with the command of the very test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +49,7 @@ class Failure:
     """Why a golden test fails.
 
     Attributes:
-        outcome: ``diverged``, ``missing``, ``unusable``, ``live``, ``unseen`` or ``misused``: for the summary.
+        outcome: one of the words that the summary counts, such as ``diverged``; see `_report`.
         headline: the first line, all that short summaries and annotations show.
         details: the lines below it.
         errors: the exceptions that this is about, the first cause first.
@@ -96,12 +104,14 @@ def missing(golden: GoldenItem) -> Failure:
 def unusable(golden: GoldenItem, error: StarlingError) -> Failure:
     """There is a recording, but it cannot be read or believed."""
     message = error.message.replace(str(golden.path), golden.shown_path)
-    first, _, rest = message.partition(". ")
+    if _FETCH in message:  # recording would put a fixture where git keeps a pointer
+        first, _, advice = message.partition(": ")
+        details: tuple[str, ...] = (f"{advice[:1].upper()}{advice[1:]}.",)
+    else:
+        first, _, rest = _GENERAL_ADVICE.sub("", message).partition(". ")
+        details = (*((rest,) if rest else ()), *_record_anew(golden))
     return Failure(
-        outcome="unusable",
-        headline=f"golden fixture cannot be used: {first}",
-        details=(*((rest,) if rest else ()), *_record_anew(golden)),
-        errors=(error,),
+        outcome="unusable", headline=f"golden fixture cannot be used: {first}", details=details, errors=(error,)
     )
 
 
@@ -167,7 +177,11 @@ def _diverged(golden: GoldenItem, error: Any, fixture: Fixture | None) -> tuple[
     runs: Sequence[FixtureRun] = fixture.runs if fixture else ()
     divergence = error.divergence
     recorded_at = fixture.recorded_at if fixture else ""
-    lines = explain(divergence, runs, fixture=golden.shown_path, recorded_at=recorded_at)
+    rejected = golden.source is not None  # a recording on trial is in no place that a person could look at
+    lines = explain(divergence, runs, fixture="" if rejected else golden.shown_path, recorded_at=recorded_at)
+    lines = [
+        line.replace("pass force_provider=True", "set force_provider=True in the golden_run marker") for line in lines
+    ]
     return headline(divergence, runs), (*lines, IF_MEANT, f"    {golden.command}")
 
 
@@ -206,7 +220,7 @@ def unfinished(count: int) -> Failure:
     """Runs were still going on when the test ended."""
     runs = "a run was" if count == 1 else f"{count} runs were"
     return Failure(
-        outcome="unseen",
+        outcome="unfinished",
         headline=f"golden run not recorded: {runs} not over when the test ended",
         details=("Await the run, or join its thread, before the test returns; only whole runs are kept.",),
     ).raised()
@@ -215,7 +229,32 @@ def unfinished(count: int) -> Failure:
 def not_saved(golden: GoldenItem, error: StarlingError) -> Failure:
     """The recording is sound, but the disk or the format refuses it."""
     message = error.message.replace(str(golden.path.parent), golden.settings.shown(golden.path.parent))
-    return Failure(outcome="unusable", headline=f"golden run not recorded: {message}", errors=(error,))
+    return Failure(outcome="unsaved", headline=f"golden run not recorded: {message}", errors=(error,))
+
+
+def unwritable(golden: GoldenItem) -> Failure | None:
+    """There is no place for a recording. Found out before it is made, so that no tokens are spent on it."""
+    folder, shown = golden.path.parent, golden.settings.shown
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if golden.path.is_dir():
+        wrong, cure = f"{golden.shown_path} is a folder", "Move it away; the fixture is a file of that name."
+    elif not nearest.is_dir():
+        wrong = f"{_place(golden, nearest)} is a file where a folder is needed"
+        cure = f"Move it away, or keep fixtures elsewhere (golden_dir); this one goes to {shown(folder)}."
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        wrong = f"the folder {_place(golden, nearest)} is not writable"
+        cure = f"Make it writable, or keep fixtures elsewhere (golden_dir); this one goes to {shown(folder)}."
+    else:
+        return None
+    return Failure(
+        outcome="unsaved",
+        headline=f"golden run not recorded: {wrong}",
+        details=("Nothing was run, so no tokens were spent.", cure),
+    ).raised()
+
+
+def _place(golden: GoldenItem, path: Path) -> str:
+    return str(path) if path == golden.settings.root else golden.settings.shown(path)
 
 
 def does_not_replay(golden: GoldenItem, failure: Failure) -> Failure:
@@ -234,15 +273,20 @@ def fails_on_replay(golden: GoldenItem, text: str) -> Failure:
     """The new recording, replayed once, did not diverge, but the test did not pass either."""
     lines = text.splitlines() or ["it was skipped"]
     return Failure(
-        outcome="unseen",
+        outcome="unstable",
         headline="the recording does not replay: the test passed while it was recorded, but not on replay",
         details=(*_not_kept(golden), "", *lines[:_MOST_LINES]),
     ).raised()
 
 
+def kept(golden: GoldenItem) -> str:
+    """What a recording that is thrown away leaves in the fixture's place."""
+    return f"{golden.shown_path} is as it was" if golden.path.exists() else "no fixture was written"
+
+
 def _not_kept(golden: GoldenItem) -> tuple[str, ...]:
-    kept = f"{golden.shown_path} is as it was" if golden.path.exists() else "no fixture was written"
     return (
-        f"The new recording was replayed once and thrown away; {kept}. Something in the code under test changes from",
-        "run to run: take clocks, random numbers and IO through starling.step (now, random, side_effect).",
+        f"The new recording was replayed once and thrown away; {kept(golden)}.",
+        "Something in the code under test changes from run to run: take clocks, random numbers and IO through",
+        "starling.step (now, random, side_effect).",
     )

@@ -30,6 +30,7 @@ class Guard:
         self.replaying = replaying
         self.session: RecordingSession | ReplayingSession | None = None
         self._outsider = ""
+        self._unready: BaseException | None = None
         self._found: list[Any] = []
 
     def open(self, session: RecordingSession | ReplayingSession) -> None:
@@ -37,6 +38,10 @@ class Guard:
         self.session = session
         if self.replaying:
             cast("ReplayingSession", session).failures = self._found
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer every run that starts with ``error``: nothing can be recorded or replayed."""
+        self._unready = error
 
     @contextmanager
     def closed_for(self, outsider: str) -> Iterator[None]:
@@ -51,10 +56,13 @@ class Guard:
         """A run starts.
 
         Raises:
-            StarlingError: it is started by something that outlives the test.
+            StarlingError: it is started by something that outlives the test, or there is no session for it.
         """
         if self._outsider:
             raise self._refusal(self._outsider)
+        if self._unready is not None:
+            self._found.append(self._unready)
+            raise self._unready.with_traceback(None)
         if self.session is None:
             raise self._refusal("golden_run_dir or golden_run_config")
         return self.session.begin(intent)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_starling import _variable, _xdist, hookspecs
-from pytest_starling._options import add_options, asked_for_anything
+from pytest_starling._options import MODES, add_options, asked_for_anything
 from pytest_starling._state import GOLDEN, MARKER, SIGNATURE, Golden, golden_item
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     golden = config.stash[GOLDEN] = Golden(config)
     config.pluginmanager.register(golden, "starling-outcomes")
-    if asked_for_anything(config):
+    if asked_for_anything(config) or config.getini("golden_mode") not in MODES:
         _ = golden.settings  # a contradiction is a usage error at once
 
 
@@ -134,7 +134,7 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     golden = golden_item(item)
     if golden is None:
         return (yield)
-    from pytest_starling._attempt import setting_up
+    from pytest_starling._phases import setting_up
 
     return (yield from setting_up(golden))
 
@@ -145,7 +145,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     golden = golden_item(item)
     if golden is None:
         return (yield)
-    from pytest_starling._attempt import calling
+    from pytest_starling._phases import calling
 
     return (yield from calling(golden))
 
@@ -156,7 +156,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     golden = golden_item(item)
     if golden is None:
         return (yield)
-    from pytest_starling._attempt import tearing_down
+    from pytest_starling._phases import tearing_down
 
     return (yield from tearing_down(golden))
 

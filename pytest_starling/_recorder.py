@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_starling import _failure, _report
-from pytest_starling._attempt import sibling_of
+from pytest_starling._phases import sibling_of
+from pytest_starling._saving import fixture_of, save
 from pytest_starling._state import golden_item
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class _Recorder:
         """Give a fixture that was moved with its test the test's new id."""
         golden, fixture = self.golden, trial.attempt.fixture if trial.attempt else None
         if fixture is not None and fixture.test_id != golden.name.text:
-            failure = self._write(replace(fixture, test_id=golden.name.text), verify=None)
+            failure = save(golden, replace(fixture, test_id=golden.name.text))
             _settle(golden, trial, failure, "adopted")
         return trial.reports
 
@@ -112,7 +113,7 @@ class _Recorder:
     def _record(self) -> list[pytest.TestReport]:
         run = self._run("record", then=self._next_after_recording)
         if not run.passed:
-            _report_discarded(run)
+            _report_discarded(self.golden, run)
             return run.reports
         failure = self._save(run)
         _settle(self.golden, run, failure, "recorded")
@@ -128,23 +129,7 @@ class _Recorder:
         if unfinished:
             return _failure.unfinished(unfinished)
         verify = (lambda path: self._verify(path, run)) if self.golden.settings.verify else None
-        return self._write(_fixture(self.golden, runs), verify=verify)
-
-    def _write(self, fixture: Any, *, verify: Callable[[Path], Failure | None] | None) -> Failure | None:
-        from starling.errors import StarlingError
-        from starling.replay import discard, install_fixture, temporary_path, write_fixture
-
-        path = self.golden.path
-        try:
-            temporary = write_fixture(path, fixture)
-            failure = verify(temporary) if verify else None
-            if failure is None:
-                install_fixture(temporary, path)
-            return failure
-        except StarlingError as error:
-            return _failure.not_saved(self.golden, error)
-        finally:
-            discard(temporary_path(path))
+        return save(self.golden, fixture_of(self.golden, runs), verify=verify)
 
     def _verify(self, temporary: Path, run: _Ran) -> Failure | None:
         """Replay what was just recorded."""
@@ -268,45 +253,19 @@ def _git_failure(golden: GoldenItem) -> Failure | None:
     try:
         warn_if_ignored(golden)
     except StarlingWarning as warning:
-        return _failure.Failure(outcome="unusable", headline=str(warning), errors=(warning,))
+        return _failure.Failure(outcome="ignored", headline=str(warning), errors=(warning,))
     return None
 
 
-def _report_discarded(run: _Ran) -> None:
-    """Say beside a failed test that it was not recorded."""
+def _report_discarded(golden: GoldenItem, run: _Ran) -> None:
+    """Say beside a test that did not pass that it was not recorded. What was skipped was not meant to be."""
+    if run.failure and run.failure.outcome == "unsaved":
+        return  # its own text says so
+    failed = any(report.failed for report in run.reports)
+    expected = any(hasattr(report, "wasxfail") for report in run.reports)
+    outcome, why = ("discarded", "the test failed") if failed else ("expected", "the test is expected to fail (xfail)")
     for report in run.reports:
-        if report.failed:
-            report.sections.append(("golden run", "Not recorded, because the test failed; the fixture is as it was."))
-        if hasattr(report, "starling"):
-            _report.attach(report, "discarded")
-
-
-def _fixture(golden: GoldenItem, runs: tuple[Any, ...]) -> Any:
-    from datetime import UTC, datetime
-
-    from starling.replay import Fixture
-
-    return Fixture(
-        test_id=golden.name.text,
-        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
-        runs=runs,
-    )
-
-
-_SDKS = ("anthropic", "boto3", "google-genai", "openai")
-
-
-def _versions() -> dict[str, str]:
-    """What the recording was made with: this library, Python, and the SDKs in use."""
-    import platform
-    import sys
-    from importlib import metadata
-
-    import starling
-
-    found = {"pytest-starling": starling.__version__, "python": platform.python_version()}
-    for name in _SDKS:
-        if name.replace("-", ".") in sys.modules:
-            found[name] = metadata.version(name)
-    return found
+        if report.failed or hasattr(report, "wasxfail"):
+            report.sections.append(("golden run", f"Not recorded, because {why}; {_failure.kept(golden)}."))
+        if hasattr(report, "starling") and (failed or expected):
+            _report.attach(report, outcome)

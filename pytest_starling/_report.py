@@ -43,6 +43,8 @@ def dress(golden: GoldenItem, report: pytest.TestReport, excinfo: pytest.Excepti
     if attempt is None:
         return
     failure = attempt.failure
+    if failure and excinfo is not None and (report.when != "teardown" or attempt.is_ours(excinfo.value)):
+        _insist(report)
     if report.failed and failure and excinfo is not None:
         if attempt.is_ours(excinfo.value):
             report.longrepr = _representation(golden.item, excinfo, failure)
@@ -53,7 +55,14 @@ def dress(golden: GoldenItem, report: pytest.TestReport, excinfo: pytest.Excepti
             golden.item.ihook.pytest_starling_divergence(item=golden.item, divergence=divergence)
     if report.when == "call" or (failure and report.failed):
         outcome = failure.outcome if failure else "replayed" if attempt.replaying else "recorded"
-        _publish(golden, attempt, report, outcome if failure or report.passed else "failed")
+        _publish(golden, attempt, report, outcome if failure or report.passed else report.outcome)
+
+
+def _insist(report: pytest.TestReport) -> None:
+    """Fail a test that is marked as failing: that its recording is missing or diverged is not what was expected."""
+    if hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        del report.wasxfail
 
 
 def attach(report: pytest.TestReport, outcome: str) -> None:
@@ -177,7 +186,7 @@ def collection_line(golden: Golden) -> str:
 
 def summarise(golden: Golden, terminal: TerminalReporter) -> None:
     """The summary section: what was recorded, and how much diverged or is missing. Nothing if all just replayed."""
-    lines = [*_changed_files(golden), *_in_need(golden)]
+    lines = [*_changed_files(golden), *_in_need(golden)] or _nothing_recorded(golden)
     if lines:
         terminal.write_sep("=", "golden runs")
         for line in lines:
@@ -194,10 +203,14 @@ _COUNTS = {
     "unusable": "{count} unusable",
     "live": "{count} went live",
     "unseen": "{count} without a run",
+    "unfinished": "{count} with a run that was not over",
+    "unstable": "{count} passed while recorded, but not on replay",
+    "unsaved": "{count} not saved",
+    "ignored": "{count} recorded, but ignored by git",
     "misused": "{count} misused",
     "discarded": "{count} not recorded because the test failed",
+    "expected": "{count} not recorded because the test is expected to fail (xfail)",
 }
-_MENDABLE = ("diverged", "missing", "unusable")
 
 
 def _changed_files(golden: Golden) -> list[str]:
@@ -214,6 +227,24 @@ def _in_need(golden: Golden) -> list[str]:
     parts = [text.format(count=counts[kind]) for kind, text in _COUNTS.items() if counts[kind]]
     if not parts:
         return []
-    mendable = any(counts[kind] for kind in _MENDABLE) and not golden.settings.records
-    cure = "; where that is meant, record with: pytest --record-golden" if mendable else ""
-    return [", ".join(parts) + cure]
+    return [", ".join(parts) + ("" if golden.settings.records else _cure(counts))]
+
+
+def _cure(counts: Counter[str]) -> str:
+    lost = counts["missing"] + counts["unusable"]
+    if counts["diverged"]:
+        what = (
+            "record what is missing, and what diverged where that is meant," if lost else "where that is meant, record"
+        )
+    elif lost:
+        what = "record"
+    else:
+        return ""
+    return f"; {what} with: pytest --record-golden"
+
+
+def _nothing_recorded(golden: Golden) -> list[str]:
+    """What to say where recording was asked for and there was no need."""
+    if not golden.settings.records or not any(one["outcome"] == "replayed" for one in golden.outcomes.values()):
+        return []
+    return ["nothing recorded: every recording still holds (pytest --golden-mode=all records anew)"]

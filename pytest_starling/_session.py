@@ -173,7 +173,8 @@ def _shared_paths(items: Sequence[GoldenItem]) -> list[str]:
         if not one.movable:
             owners.setdefault(str(one.path).casefold(), {})[one.name.text] = one
     return [
-        f"{' and '.join(shared)} would share the fixture {next(iter(shared.values())).shown_path}: one file, one test"
+        f"{' and '.join(shared)} would share the fixture {next(iter(shared.values())).shown_path}: one file, one test. "
+        "Give each its own path=, or leave it out"
         for shared in owners.values()
         if len(shared) > 1
     ]

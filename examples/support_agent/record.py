@@ -30,7 +30,9 @@ def model() -> Script:
         .tool_call("refund", {"order_id": "A-1007", "amount_cents": 4990})
         .usage(input_tokens=530, output_tokens=24)
         .turn()
-        .text("Sorry for the trouble, Ada: you were charged twice. The second charge of 49.90 is on its way back to you.")
+        .text(
+            "Sorry for the trouble, Ada: you were charged twice. The second charge of 49.90 is on its way back to you."
+        )
         .usage(input_tokens=601, output_tokens=33)
         .turn()
         # test_late_refund_is_declined

@@ -5,6 +5,8 @@ Data flows one way: event → eventlog → step → agent → replay. Below them
 `starling.ambient` (the seam through which a whole process is recorded or replayed) and `starling.testing`.
 
 Names are imported when they are first used, so that ``import starling`` costs next to nothing.
+
+The runtime ships with a pytest plugin, but holds no tests; to pytest this says: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

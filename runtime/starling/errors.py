@@ -17,6 +17,7 @@ __all__ = [
     "AgentConfigError",
     "AuthError",
     "BudgetExceededError",
+    "BudgetTripError",
     "FixtureError",
     "ForkNotFoundError",
     "InternalRunError",
@@ -52,6 +53,7 @@ __all__ = [
     "ToolCallError",
     "ToolError",
     "TransientToolError",
+    "TurnFailedError",
     "UnencodableValueError",
 ]
 
@@ -302,6 +304,26 @@ class RecordedEffectError(StarlingError):
     """
 
     recorded_type: str = ""
+
+
+class TurnFailedError(StarlingError):
+    """A model call that code made through `starling.step.llm_call` failed; the run ends with it, caught or not.
+
+    ``error`` and ``error_type`` (``provider`` or ``internal``) are what RunFailed will say; what happened is
+    ``__cause__``.
+    """
+
+    error: str = ""
+    error_type: str = ""
+
+
+class BudgetTripError(TurnFailedError):
+    """A model call that code made through `starling.step.llm_call` tripped a budget; the run ends with it.
+
+    ``payload`` is the BudgetExceeded event.
+    """
+
+    payload: Any = None
 
 
 class StepContextError(StarlingError):

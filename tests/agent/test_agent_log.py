@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import gc
 import logging
 
 import pytest
 
 from starling import MemoryLog, replay, step, tool
-from starling.errors import LogClosedError, LogCorruptError, LogWriteError, RunInUseError, SchemaTooNewError
+from starling.agent._execute import run_goal
+from starling.errors import (
+    AgentConfigError,
+    LogClosedError,
+    LogCorruptError,
+    LogWriteError,
+    RunInUseError,
+    SchemaTooNewError,
+)
 from starling.event import Chain, Kind, UserMessageAppended, validate
+from starling.step import _bounded, _journal
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls, record, replays
 
@@ -266,6 +277,102 @@ async def test_an_append_that_hangs_is_given_up_after_the_emit_timeout():
     assert len(script.requests) == 1
 
 
+async def test_a_late_append_is_the_configs_emit_timeout():
+    with pytest.raises(LogWriteError, match=r"longer than Config\.emit_timeout allows \(0\.02 s\)") as raised:
+        await agent(ScriptedProvider().text("x"), log=Stuck(2), emit_timeout=0.02).run_with_id("run", "go")
+
+    assert isinstance(raised.value.__cause__, TimeoutError)
+
+
+class Stubborn(AsyncLog):
+    """The n-th append does not even heed its cancellation, until `go_on`."""
+
+    def __init__(self, at, *, then=None):
+        super().__init__()
+        self.at, self.then = at, then
+        self.reached, self.go_on, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def append(self, run_id, events):
+        self.at -= 1
+        if self.at != 0:
+            await super().append(run_id, events)
+            return
+        self.reached.set()
+        while not self.go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.go_on.wait()
+        self.ended.set()
+        if self.then is not None:
+            raise self.then
+
+
+@pytest.mark.parametrize("then", [None, OSError("late"), KeyboardInterrupt()])
+async def test_an_append_that_does_not_heed_its_cancellation_is_given_up(monkeypatch, then):
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+    log = Stubborn(2, then=then)
+
+    with pytest.raises(LogWriteError, match="emit_timeout"):
+        await agent(ScriptedProvider().text("x"), log=log, emit_timeout=0.02).run("go")
+
+    log.go_on.set()
+    await asyncio.wait(_bounded._unfinished)
+    gc.collect()
+    assert log.ended.is_set()
+    assert reported == []
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+async def test_a_cancellation_on_top_of_a_late_append_leaves_nothing_running(monkeypatch, at):
+    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+    ran, script, pay = effectful()
+    log = Stubborn(at)
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(agent(script, pay, log=log, emit_timeout=0.02).run_with_id("run", "go"))
+    await log.reached.wait()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+
+    left = asyncio.all_tasks() - before
+    given_up = set(_bounded._unfinished)
+    log.go_on.set()
+    await asyncio.wait(given_up)
+
+    with pytest.raises(LogWriteError, match="emit_timeout"):
+        task.result()
+    assert left <= given_up
+    assert not _bounded._unfinished
+    assert "after" not in ran
+    assert [event.kind.name for event in await log.read("run")][-1:] != ["RunCancelled"]
+
+
+async def test_reading_what_became_of_a_late_append_is_bounded_too(monkeypatch):
+    class DownAltogether(Stuck):
+        async def read(self, run_id):
+            if self.at <= 0:
+                await asyncio.Event().wait()
+            return await super().read(run_id)
+
+    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+
+    with pytest.raises(LogWriteError, match="emit_timeout"):
+        await agent(ScriptedProvider().text("x"), log=DownAltogether(2), emit_timeout=0.02).run("go")
+
+
+async def test_a_late_append_that_arrived_all_the_same_counts():
+    class Unheard(Stuck):
+        async def append(self, run_id, events):
+            if self.at == 1:
+                await self.inner.append(run_id, events)
+            await super().append(run_id, events)
+
+    recorded = await record(agent(ScriptedProvider().text("x"), log=Unheard(2), emit_timeout=0.02))
+
+    assert recorded.result.final_text == "x"
+
+
 async def test_a_cancelled_run_waits_for_the_append_that_is_under_way():
     """A batch is in the log or it is not; a cancellation must not leave that open."""
     reached, go_on = asyncio.Event(), asyncio.Event()
@@ -287,6 +394,106 @@ async def test_a_cancelled_run_waits_for_the_append_that_is_under_way():
     recorded = await task
 
     assert recorded.kinds == ["RunStarted", "TurnStarted", "RunCancelled"]
+
+
+class Interrupted(InLineLog):
+    """Ctrl-C during the n-th append, before or after it took effect."""
+
+    def __init__(self, at, *, arrives):
+        super().__init__()
+        self.at, self.arrives = at, arrives
+
+    def _append(self, run_id, events):
+        self.at -= 1
+        if self.at != 0:
+            super()._append(run_id, events)
+            return
+        if self.arrives:
+            super()._append(run_id, events)
+        raise KeyboardInterrupt
+
+
+class InterruptedAsync(AsyncLog):
+    """The same of a log that can only be awaited."""
+
+    def __init__(self, at, *, arrives):
+        super().__init__()
+        self.at, self.arrives = at, arrives
+
+    async def append(self, run_id, events):
+        self.at -= 1
+        if self.at != 0 or self.arrives:
+            await super().append(run_id, events)
+        if self.at == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("make", [Interrupted, InterruptedAsync])
+@pytest.mark.parametrize("arrives", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6])
+async def test_an_interrupted_append_loses_nothing(make, arrives, at):
+    ran, script, pay = effectful()
+    log = make(at, arrives=arrives)
+    observed = []
+    today = agent(script, pay, log=log)
+
+    with pytest.raises(KeyboardInterrupt):
+        await run_goal(today._wiring(), "go", "run", observed.extend)
+
+    events = await log.read("run")
+    validate(events)
+    assert events[-1].decode().reason == "interrupted by KeyboardInterrupt"
+    assert observed == events
+    kinds = [event.kind.name for event in events[:-1]]
+    assert kinds == WHOLE[: len(kinds)]
+    assert len(kinds) >= SEEN_BY[at]
+    assert ("effect" in ran) == ("SideEffectRecorded" in kinds)
+
+
+WHOLE = ["RunStarted", "TurnStarted", "AssistantMessageCompleted", "ToolCallScheduled", "SideEffectRecorded"]
+WHOLE += ["ToolCallCompleted", "TurnStarted", "AssistantMessageCompleted"]
+SEEN_BY = {1: 1, 2: 2, 3: 4, 4: 5, 5: 6, 6: 7}
+"""How many events the run has made when its n-th append begins."""
+
+
+@pytest.mark.parametrize("make", [InLineLog, AsyncLog])
+async def test_the_id_of_a_stored_run_is_taken(make):
+    log = make()
+    first = agent(ScriptedProvider().text("x"), log=log)
+    await first.run_with_id("mine", "go")
+    stored = await log.read("mine")
+    second = agent(ScriptedProvider().text("y"), log=log)
+
+    with pytest.raises(RunInUseError) as raised:
+        await second.run_with_id("mine", "go")
+
+    assert str(raised.value) == ("run mine: the log already holds a run of that id: choose another id, or resume it")
+    assert (raised.value.run_id, raised.value.seq) == ("mine", 1)
+    assert second.provider.requests == ()
+    assert await log.read("mine") == stored
+
+
+@pytest.mark.parametrize(
+    ("run_id", "said"), [("", "empty"), ("a\0b", "NUL"), ("a\ud800b", "surrogate"), ("\udfff", "surrogate"), (7, "int")]
+)
+def test_an_id_that_no_log_can_keep_is_refused_before_anything_runs(run_id, said):
+    class Untouched(MemoryLog):
+        async def schema_version(self):
+            raise AssertionError("not asked for")
+
+    script = ScriptedProvider().text("x")
+
+    with pytest.raises(AgentConfigError, match=said) as raised:
+        agent(script, log=Untouched()).run_with_id_sync(run_id, "go")
+
+    assert raised.value.field == "run_id"
+    assert script.requests == ()
+
+
+async def test_an_id_of_the_callers_is_taken_as_it_is():
+    today = agent(ScriptedProvider().text("x"), namespace="shop")
+
+    assert (await today.run_with_id("a/ü 😀", "go")).run_id == "a/ü 😀"
 
 
 async def test_a_run_that_another_writer_advanced_is_left_alone():

@@ -10,7 +10,7 @@ from pytest_starling._explain import explain, headline
 from pytest_starling._hints import hints
 from pytest_starling._timeline import brief, timeline
 from pytest_starling._values import changed_text, shorten, show
-from starling.event import Kind, Payload, ToolCallCompleted
+from starling.event import Event, Kind, Payload, SideEffectRecorded, ToolCallCompleted, encode_payload
 from starling.fixture import FixtureRun
 from starling.replay import Change, Divergence
 from starling.step import changes_between
@@ -36,6 +36,10 @@ def diverged(recorded, produced, *, kind=Kind.ToolCallCompleted, seq=3):
         changes=changes_between(*payloads),
         length=len(RUN.events),
     )
+
+
+def _event(payload):
+    return Event(run_id="run", seq=3, prev_hash=b"", ts=0, kind=payload.KIND, payload=encode_payload(payload))
 
 
 values = st.recursive(
@@ -121,6 +125,62 @@ def test_what_leaked_into_a_tool_is_guessed(case):
     recorded, produced, hint = HINTS[case]
     (text,) = hints(diverged(recorded, produced))
     assert hint in text
+
+
+MOMENT = 1_782_907_200_000_000_000  # 2026-07-01T12:00:00Z
+NOW = _event(SideEffectRecorded(name="now", value=MOMENT, call_id="c"))
+OTHER_NOW = _event(SideEffectRecorded(name="now", value=MOMENT, call_id="other"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "produced", "known"),
+    [
+        ("2026-07-01T12:00:00Z", "2026-07-01", ()),
+        ("at 2026-06-01 08:00:00", "08:00:00", ()),
+        ("2020-01-01", "2026-07-01", (NOW,)),
+        ("2020-01-01", "2026-07-01T12:00:00+00:00", (NOW,)),
+        ("2020-01-01", "2026-07-01 12:00", (NOW,)),
+        (1_780_000_000, 1_782_907_200, (NOW,)),
+        (1_780_000_000_000, 1_782_907_200_000.0, (NOW,)),
+        (1_780_000_000, MOMENT, (OTHER_NOW, NOW)),
+    ],
+)
+def test_a_time_that_was_recorded_has_not_leaked_in(recorded, produced, known):
+    (text,) = hints(diverged(recorded, produced), known)
+    assert "leaked" not in text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "produced", "known"),
+    [
+        ("2026-07-01T12:00:00Z", "2026-07-02", ()),
+        ("2020-01-01", "2026-07-02", (NOW,)),
+        ("2020-01-01", "2026-07-01", (OTHER_NOW,)),
+        (1_780_000_000, 1_782_907_260, (NOW,)),
+    ],
+)
+def test_another_time_has(recorded, produced, known):
+    (text,) = hints(diverged(recorded, produced), known)
+    assert "A time leaked in" in text
+
+
+@pytest.mark.parametrize(("name", "text"), [("now", "step.now() is gone"), ("rand", "step.random() is gone")])
+@pytest.mark.parametrize("produced", [ToolCallCompleted(call_id="c", result=1, duration_ms=1, attempt=1), "another"])
+def test_a_clock_or_random_number_that_is_no_longer_asked_for_is_named(name, text, produced):
+    if produced == "another":
+        produced = SideEffectRecorded(name="stock", value=1, call_id="c")
+    divergence = Divergence(
+        run_id="run",
+        seq=3,
+        kind=produced.KIND,
+        expected_kind=Kind.SideEffectRecorded,
+        cls="kind" if produced.KIND is Kind.ToolCallCompleted else "payload",
+        reason="",
+        recorded=SideEffectRecorded(name=name, value=1, call_id="c"),
+        produced=produced,
+    )
+    (hint,) = hints(divergence)
+    assert text in hint
 
 
 def test_no_hint_where_there_is_nothing_to_guess():

@@ -174,6 +174,21 @@ def test_two_tests_that_own_one_path_are_named(project):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = result.stderr.str()
     assert "test_support.py::test_a and test_support.py::test_b would share the fixture kept/x.db" in text
+    assert "Give each its own path=, or leave it out" in text
+
+
+def test_a_policy_for_a_tool_that_was_never_recorded_is_a_warning(recorded):
+    source = (recorded.path / "test_support.py").read_text()
+    recorded.write(test_support=source.replace("golden_run\n", "golden_run(tools={'lokup': 'stub', 'alpha': 'run'})\n"))
+    output = recorded.run(passed=1, warnings=1).stdout.str()
+    assert (
+        "has a policy for the tool 'lokup', which no recorded run of this test has; recorded with: alpha, beta, lookup"
+        in (output)
+    )
+    recorded.write(
+        test_support=source.replace("golden_run\n", "golden_run(tools={'lookup': 'stub', 'alpha': 'run'})\n")
+    )
+    recorded.run(passed=1, warnings=0)
 
 
 def test_deselected_tests_are_not_checked(project):

@@ -78,7 +78,7 @@ CASES = {
     "another provider": (
         {"provider": "openai"},
         f"at seq 1 of {LENGTH} (RunStarted): payload",
-        ['provider_id: "scripted" → "openai"', "force_provider=True"],
+        ['provider_id: "scripted" → "openai"', "or set force_provider=True in the golden_run marker if"],
     ),
 }
 
@@ -134,6 +134,7 @@ def test_a_fixture_edited_by_hand_is_corrupt_and_not_diverged(recorded, edit):
     output = recorded.run("-vv", failed=1).stdout.str()
     assert "FAILED test_support.py::test_refund - golden fixture cannot be used: " in output
     assert "diverged at" not in output
+    assert "record the test again" not in output
 
 
 UNUSABLE = {
@@ -150,6 +151,10 @@ def test_a_file_that_is_no_fixture_is_said_to_be_so(recorded, damage):
     output = recorded.run("-vv", failed=1).stdout.str()
     assert "FAILED test_support.py::test_refund - golden fixture cannot be used: testdata/golden/" in output
     assert str(recorded.path / "testdata") not in output
+    lines = [line for line in output.splitlines() if line.startswith("E   ")]
+    restoring = [line for line in lines if "restore" in line.lower()]
+    assert (len(restoring), "git lfs pull" in output) == ((0, True) if damage == "Git LFS" else (1, False))
+    assert ("E       pytest --record-golden" in output) == (damage != "Git LFS")
 
 
 def test_a_foreign_database_and_a_newer_fixture_are_told_apart(recorded):
@@ -162,6 +167,41 @@ def test_a_foreign_database_and_a_newer_fixture_are_told_apart(recorded):
         database.execute("CREATE TABLE albums (title TEXT)")
         database.commit()
     assert "another program wrote it" in recorded.run("-vv", failed=1).stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("asked", "instead", "hint"),
+    [
+        (
+            "step.now().isoformat()",
+            "datetime.now(UTC).isoformat()",
+            "step.now() is gone: was it replaced by the real clock?",
+        ),
+        ("step.random()", "secrets.randbits(64)", "step.random() is gone: was it replaced by real random numbers?"),
+    ],
+)
+def test_a_clock_put_in_the_place_of_a_recorded_one_is_named(project, asked, instead, hint):
+    source = """
+    import pytest, secrets
+    from datetime import UTC, datetime
+    from starling import Agent, Config, MemoryLog, step, tool
+    from starling.testing import ScriptedProvider
+
+    @tool
+    def look() -> str:
+        "Look."
+        return str({value})
+
+    @pytest.mark.golden_run
+    def test_clock():
+        provider = ScriptedProvider().tool_call("look", {{}}).turn().text("done")
+        Agent(provider, Config(model="m"), MemoryLog(), tools=[look]).run_sync("go")
+    """
+    project.write(test_clock=source.format(value=asked))
+    project.record(passed=1)
+    project.run(passed=1)
+    project.write(test_clock=source.format(value=instead))
+    assert f"E   The recorded call of {hint}" in project.run("-vv", failed=1).stdout.str()
 
 
 def test_the_unchanged_agent_passes_and_the_fixture_is_not_touched(recorded):

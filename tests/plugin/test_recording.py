@@ -1,5 +1,7 @@
 """Recording: what is saved, when, and that nothing else ever changes a fixture."""
 
+import os
+
 import pytest
 
 from starling.replay import read_fixture, temporary_path
@@ -10,14 +12,14 @@ def test_a_missing_fixture_fails_with_the_command_that_records_it(project):
         test_support="""
         import pytest, support
 
-        ran = []
+        answers = []
 
         @pytest.mark.golden_run
         def test_refund():
-            ran.append(1)
+            answers.append(support.handle())
 
-        def test_the_body_did_not_run():
-            assert ran == []
+        def test_no_run_was_made():
+            assert answers == []
         """
     )
     result = project.run("-vv", failed=1, passed=1)
@@ -25,7 +27,7 @@ def test_a_missing_fixture_fails_with_the_command_that_records_it(project):
         [
             "E   golden run not recorded: testdata/golden/test_support/test_refund.db does not exist",
             'E       pytest --record-golden "test_support.py::test_refund"',
-            "1 missing; where that is meant, record with: pytest --record-golden",
+            "1 missing; record with: pytest --record-golden",
             "FAILED test_support.py::test_refund - golden run not recorded: testdata/*",
         ]
     )
@@ -294,7 +296,27 @@ def test_what_does_not_replay_is_not_saved(project):
             "FAILED *::test_refund - the recording does not replay: golden run diverged at seq 1 *",
         ]
     )
+    assert "fixture  " not in result.stdout.str()
     assert project.fixtures == []
+
+
+def test_a_rejected_recording_is_not_said_to_be_the_old_fixture(recorded):
+    before = recorded.state
+    recorded.write(
+        test_support="""
+        import itertools, pytest, support
+
+        counter = itertools.count()
+
+        @pytest.mark.golden_run
+        def test_refund():
+            support.handle(f"question {next(counter)}")
+        """
+    )
+    output = recorded.run("--golden-mode=all", "-vv", failed=1).stdout.str()
+    assert "thrown away; testdata/golden/test_support/test_refund.db is as it was" in output
+    assert "fixture  " not in output
+    assert recorded.state == before
 
 
 def test_a_test_that_fails_on_replay_alone_is_not_saved(project):
@@ -314,6 +336,8 @@ def test_a_test_that_fails_on_replay_alone_is_not_saved(project):
     output = project.record("-vv", failed=1).stdout.str()
     assert "the recording does not replay: the test passed while it was recorded, but not on replay" in output
     assert "assert 2 == 1" in output
+    assert "1 passed while recorded, but not on replay" in output
+    assert "without a run" not in output
     assert project.fixtures == []
 
 
@@ -379,6 +403,7 @@ def test_a_run_that_is_not_over_is_not_saved(project):
     )
     output = project.record("-vv", failed=1).stdout.str()
     assert "golden run not recorded: a run was not over when the test ended" in output
+    assert "1 with a run that was not over" in output
     assert project.fixtures == []
 
 
@@ -389,11 +414,103 @@ def test_a_leftover_temporary_is_removed_by_the_next_recording(recorded):
     assert recorded.fixtures == ["test_support/test_refund.db"]
 
 
-def test_an_unwritable_folder_fails_the_test_and_says_where(project):
-    project.write(test_support="import pytest, support\n@pytest.mark.golden_run\ndef test_a(): support.handle()\n")
+SPENDING = """
+import os, pytest, support
+
+@pytest.mark.golden_run
+def test_a():
+    if "STARLING_REPLAY" not in os.environ:
+        open("spent", "w").close()
+    support.handle()
+"""
+
+
+def _not_a_folder(project):
     (project.path / "testdata").write_text("a file where the folder should be")
+    return "testdata is a file where a folder is needed"
+
+
+def _a_folder_in_its_place(project):
+    (project.path / "testdata/golden/test_support/test_a.db").mkdir(parents=True)
+    return "testdata/golden/test_support/test_a.db is a folder"
+
+
+def _read_only(project):
+    from pytest_starling import _failure
+
+    folder = project.path / "testdata"
+    folder.mkdir()
+
+    def access(path, mode):  # the superuser may write anywhere, whatever chmod says
+        return path != folder or not mode & os.W_OK
+
+    project.monkeypatch.setattr(_failure.os, "access", access)
+    return "the folder testdata is not writable"
+
+
+@pytest.mark.parametrize("mode", ["changed", "all"])
+@pytest.mark.parametrize("obstacle", [_not_a_folder, _a_folder_in_its_place, _read_only])
+def test_what_could_not_be_saved_is_not_made(project, obstacle, mode):
+    project.write(test_support=SPENDING)
+    wrong = obstacle(project)
+    output = project.run(f"--golden-mode={mode}", "-vv", failed=1).stdout.str()
+    assert f"FAILED test_support.py::test_a - golden run not recorded: {wrong}" in output
+    assert "Nothing was run, so no tokens were spent." in output
+    assert "1 not saved" in output
+    assert "because the test failed" not in output
+    assert not (project.path / "spent").exists()
+
+
+def test_what_could_not_be_saved_is_not_made_by_a_fixture_either(project):
+    project.write(
+        test_support="""
+        import pytest, support
+
+        @pytest.fixture
+        def answer():
+            answer = support.handle()
+            open("spent", "w").close()
+            return answer
+
+        @pytest.mark.golden_run
+        def test_a(answer): ...
+        """
+    )
+    wrong = _not_a_folder(project)
     output = project.record("-vv", failed=1).stdout.str()
-    assert "FAILED test_support.py::test_a - golden run not recorded: " in output
+    assert f"FAILED test_support.py::test_a - golden run not recorded: {wrong}" in output
+    assert not (project.path / "spent").exists()
+
+
+def test_a_failed_recording_says_what_is_left(project):
+    project.write(test_support="import pytest\n@pytest.mark.golden_run\ndef test_refund(): assert False\n")
+    output = project.record(failed=1).stdout.str()
+    assert "Not recorded, because the test failed; no fixture was written." in output
+    project.write(test_support="import pytest, support\n@pytest.mark.golden_run\ndef test_refund(): support.handle()\n")
+    project.record(passed=1)
+    project.write(test_support="import pytest\n@pytest.mark.golden_run\ndef test_refund(): assert False\n")
+    output = project.run("--golden-mode=all", failed=1).stdout.str()
+    assert "the test failed; testdata/golden/test_support/test_refund.db is as it was." in output
+
+
+@pytest.mark.parametrize("mode", ["new", "changed"])
+def test_where_nothing_had_to_be_recorded_the_summary_says_so(recorded, mode):
+    line = "nothing recorded: every recording still holds (pytest --golden-mode=all records anew)"
+    assert line in recorded.run(f"--golden-mode={mode}", passed=1).outlines
+    assert line not in recorded.run(passed=1).outlines
+    assert line not in recorded.run("--golden-mode=all", passed=1).outlines
+    recorded.turn(total=43)
+    assert line not in recorded.run("--golden-mode=new", failed=1).outlines
+
+
+def test_the_summary_tells_what_is_missing_from_what_diverged(recorded):
+    source = (recorded.path / "test_support.py").read_text()
+    recorded.turn(total=43)
+    recorded.write(test_support=source + "\n" + source.replace("test_refund", "test_new"))
+    assert (
+        "1 diverged, 1 missing; record what is missing, and what diverged where that is meant, with: "
+        "pytest --record-golden"
+    ) in recorded.run(failed=2).outlines
 
 
 def test_a_moved_test_is_told_where_its_fixture_is(recorded):

@@ -1,14 +1,18 @@
 """The request's hash and size agree with the original's, byte for byte."""
 
 import dataclasses
+import gc
 import gzip
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from starling._blake3 import digest
 from starling._cbor import Raw, encode
+from starling.errors import UnencodableValueError
 from starling.provider import (
     Message,
     Reasoning,
@@ -20,6 +24,8 @@ from starling.provider import (
     prompt_hash,
     request_map,
 )
+from starling.provider import _request_hash as request_hash
+from starling.provider._request_hash import PromptHasher
 
 VECTORS = Path(__file__).parents[2] / "testdata" / "interop" / "prompt_hash_vectors.ndjson.gz"
 
@@ -89,6 +95,13 @@ def test_every_vector_gives_the_same_cbor_digest_and_estimate():
         assert estimate_input_tokens(request) == row["estimate"], row["desc"]
 
 
+def test_a_hasher_that_saw_every_vector_before_agrees_with_each():
+    hasher = PromptHasher()
+    requests = [request_of(row["request"]) for row in vectors()]
+    for request in requests * 2:
+        assert_equal(hasher, request)
+
+
 def test_prompt_hash_is_the_digest_of_the_maps_cbor():
     row = next(row for row in vectors() if row["desc"] == "assistant with tool uses and a result")
     assert prompt_hash(request_of(row["request"])).hex() == row["digest"]
@@ -129,3 +142,147 @@ def test_a_lone_surrogate_in_arguments_counts_as_the_replacement_character():
     request = Request(model="m", messages=(Message(role="assistant", tool_uses=(use,)),))
     assert request_map(request)["Messages"][0]["ToolUses"][0]["Args"] == '"\ufffd"'.encode()
     assert estimate_input_tokens(request) == (len('"\ufffd"'.encode()) + 2) // 3
+
+
+# --- growing conversations
+
+
+def assert_equal(hasher, request):
+    assert hasher.estimate(request) == estimate_input_tokens(request)
+    assert hasher.hash(request) == prompt_hash(request)
+
+
+texts = st.text(st.characters(), max_size=6)
+values = st.recursive(st.none() | st.booleans() | st.integers() | texts, lambda inner: st.lists(inner, max_size=2))
+uses = st.builds(ToolUse, call_id=texts, name=texts, args=texts)
+messages = st.builds(
+    Message,
+    role=texts,
+    content=texts,
+    tool_uses=st.none() | st.lists(uses, max_size=2).map(tuple),
+    tool_result=st.none() | st.builds(ToolResult, call_id=texts, content=texts, is_error=st.booleans()),
+    annotations=st.none() | st.dictionaries(st.sampled_from("ab"), values, max_size=2),
+    reasoning=st.lists(st.builds(Reasoning, content=texts, signature=st.binary(max_size=3)), max_size=1).map(tuple),
+)
+tools = st.builds(ToolDefinition, name=texts, description=texts, schema=texts)
+requests = st.builds(
+    Request,
+    model=texts,
+    system_prompt=texts,
+    tools=st.none() | st.lists(tools, max_size=2).map(tuple),
+    stop_sequences=st.none() | st.lists(texts, max_size=2).map(tuple),
+    top_k=st.none() | st.integers(0, 9),
+    params=values,
+)
+
+
+@given(
+    request=requests,
+    turns=st.lists(st.lists(messages, max_size=3), max_size=6),
+    others=st.lists(st.lists(messages, max_size=3), max_size=6),
+)
+def test_a_growing_conversation_hashes_as_each_of_its_requests_does_alone(request, turns, others):
+    """Other conversations of the same run come in between."""
+    hasher = PromptHasher()
+    said = ()
+    for new in turns:
+        said += tuple(new)
+        assert_equal(hasher, dataclasses.replace(request, messages=said))
+        if others:
+            assert_equal(hasher, dataclasses.replace(request, messages=tuple(others.pop())))
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The messages that were encoded, in order."""
+    seen = []
+    original = request_hash._message
+    monkeypatch.setattr(request_hash, "_message", lambda message: seen.append(message) or original(message))
+    return seen
+
+
+def text(content, role="user"):
+    return Message(role=role, content=content)
+
+
+def test_each_message_of_a_growing_conversation_is_encoded_once(encoded):
+    hasher = PromptHasher()
+    said = [text(str(number)) for number in range(50)]
+    for end in range(1, len(said) + 1):
+        request = Request(model="m", messages=tuple(said[:end]))
+        hasher.estimate(request)
+        hasher.hash(request)
+    assert encoded == said
+
+
+def test_conversations_that_alternate_are_each_encoded_once(encoded):
+    hasher = PromptHasher()
+    conversations = [[text(f"{which}/{number}") for number in range(40)] for which in range(4)]
+    for end in range(1, 41):
+        for said in conversations:
+            hasher.hash(Request(model="m", messages=tuple(said[:end])))
+    assert len(encoded) == 160
+
+
+def test_messages_that_are_not_asked_about_any_more_are_let_go():
+    hasher = PromptHasher()
+    for number in range(1000):
+        hasher.hash(Request(model="m", messages=(text(f"{number:04}", role="once"),)))
+    alive = [thing for thing in gc.get_objects() if isinstance(thing, Message) and thing.role == "once"]
+    assert 0 < len(alive) <= 10
+
+
+def test_what_can_change_is_encoded_every_time():
+    hasher = PromptHasher()
+    use = ToolUse(call_id="c", name="t", args="{}")
+    noted = Message(role="user", annotations={"n": 1})
+    planned = Message(role="assistant", tool_uses=[use])
+    thought = Message(role="assistant", reasoning=[Reasoning(content="because")])
+    request = Request(model="m", messages=[noted, planned, thought], params={"n": 1})
+    assert_equal(hasher, request)
+    before = hasher.hash(request)
+    for change in (
+        lambda: noted.annotations.update(n=2),
+        lambda: planned.tool_uses.append(use),
+        thought.reasoning.clear,
+        lambda: request.messages.append(noted),
+        lambda: request.params.update(n=2),
+    ):
+        change()
+        assert_equal(hasher, request)
+        assert hasher.hash(request) != before
+        before = hasher.hash(request)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"messages": (text("fine"), Message(role="user", annotations={"bad": object()}))},
+        {"params": {"bad": object()}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_cannot_be_encoded_is_named_as_the_plain_form_names_it(change):
+    request = dataclasses.replace(Request(model="m"), **change)
+    with pytest.raises(UnencodableValueError) as plain:
+        prompt_hash(request)
+    hasher = PromptHasher()
+    assert hasher.estimate(request) == estimate_input_tokens(request)
+    with pytest.raises(UnencodableValueError) as raised:
+        hasher.hash(request)
+    assert (str(raised.value), raised.value.field) == (str(plain.value), plain.value.field)
+
+
+@pytest.mark.parametrize("levels", [29, 30])
+def test_a_message_may_nest_as_deep_as_in_the_plain_form(levels):
+    deep = None
+    for _ in range(levels):
+        deep = [deep]
+    request = Request(model="m", messages=(Message(role="user", annotations={"deep": deep}),))
+    outcomes = []
+    for hashed in (prompt_hash, PromptHasher().hash):
+        try:
+            outcomes.append(hashed(request))
+        except UnencodableValueError as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from starling import ambient, step, tool
@@ -268,3 +270,57 @@ async def test_collecting_goes_on_after_a_payload_divergence():
 
     assert [(item.seq, item.cls) for item in divergences] == [(1, "payload"), (7, "payload"), (13, "payload")]
     assert divergences[0].changes[0].path == "app_version"
+
+
+@tool
+async def leaf(name: str = "") -> str:
+    return name
+
+
+async def effect_then_call():
+    await step.side_effect("charge", lambda: 1)
+    await step.call_tool(step.ToolCall(name="leaf", args={}))
+
+
+async def call_then_effect():
+    await step.call_tool(step.ToolCall(name="leaf", args={}))
+    await step.side_effect("charge", lambda: 1)
+
+
+def dispatching(*names, together=True):
+    def one(name):
+        return step.call_tool(step.ToolCall(name="leaf", args={"name": name}))
+
+    async def body():
+        if together:
+            await asyncio.gather(*map(one, names))
+        else:
+            for name in names:
+                await one(name)
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seq", "cls"),
+    [
+        (effect_then_call, call_then_effect, 5, "kind"),
+        (dispatching("a", "b"), dispatching("b", "a"), 5, "payload"),
+        (dispatching("a", "b", together=False), dispatching("b", "a", together=False), 5, "payload"),
+    ],
+    ids=["effect and call", "gathered calls", "calls in turn"],
+)
+async def test_a_dispatch_that_the_code_reorders_is_found(before, after, seq, cls):
+    def made_of(body):
+        @tool(name="outer")
+        async def outer() -> None:
+            await body()
+
+        return agent(calls("outer"), outer, leaf)
+
+    recorded = await record(made_of(before))
+    await replays(recorded, made_of(before))
+
+    divergence = await diverges(recorded, made_of(after))
+
+    assert (divergence.seq, divergence.cls) == (seq, cls)

@@ -375,3 +375,58 @@ async def test_an_override_is_seen_in_its_own_context_only():
 
     assert [run.events[0].decode().goal for run in outer.runs] == ["outer"]
     assert [run.events[0].decode().goal for run in inner.runs] == ["inner"]
+
+
+async def test_a_run_inside_an_effect_is_not_offered_to_one_in_the_code():
+    answers = iter(["in effect", "in code"])
+
+    @tool
+    async def both() -> list[str]:
+        async def inner() -> str:
+            return (await says(next(answers)).run("sub")).final_text
+
+        return [await step.side_effect("s", inner), (await says(next(answers, "live")).run("sub")).final_text]
+
+    async def program():
+        await agent(calls("both"), both).run("go")
+
+    runs = await recorded(program)
+    session = await replayed(runs, program)
+
+    assert session.failures == []
+    assert [run.parent_effect for run in runs] == ["", "s", ""]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+async def test_runs_of_a_pool_overlap_through_each_other(order):
+    """0 overlaps 1, 1 overlaps 2, 2 overlaps 3: whichever starts first today finds its own."""
+
+    async def chain():
+        ends = [asyncio.Event() for _ in range(4)]
+
+        async def one(number):
+            script = ScriptedProvider().do(ends[number].wait).text(str(number))
+            return (await agent(script).run(f"goal {number}")).final_text
+
+        tasks = []
+        for number in range(4):
+            tasks.append(asyncio.create_task(one(number)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if number:
+                ends[number - 1].set()
+                await tasks[number - 1]
+        ends[3].set()
+        await tasks[3]
+
+    answers = {}
+
+    async def again():
+        for number in order:
+            answers[number] = (await says("live").run(f"goal {number}")).final_text
+
+    runs = await recorded(chain)
+    session = await replayed(runs, again)
+
+    assert session.failures == []
+    assert answers == {number: str(number) for number in range(4)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 
 from starling import step, tool
 from starling.errors import RecordedEffectError, StepContextError, UnencodableValueError
-from starling.event import EffectError
+from starling.event import EffectError, Kind
 from tests.agent_kit import agent, calls, diverges, record, replays
 
 
@@ -207,7 +208,7 @@ async def test_a_failure_is_raised_again_with_its_type_and_text(error, blocking)
 async def test_a_failure_whose_class_is_gone_is_named_after_it():
     caught = []
 
-    class LocalError(Exception):  # not to be found by its name
+    class LocalError(Exception):  # in no module, but alive
         pass
 
     def fail():
@@ -221,8 +222,12 @@ async def test_a_failure_whose_class_is_gone_is_named_after_it():
 
     recorded = await record(one(body))
     await replays(recorded, one(body))
+    assert type(caught[1]) is LocalError
 
-    replayed = caught[1]
+    LocalError.__qualname__ = "Renamed"
+    await replays(recorded, one(body))
+
+    replayed = caught[2]
     assert isinstance(replayed, RecordedEffectError)
     assert (type(replayed).__name__, str(replayed)) == ("LocalError", "gone")
     assert replayed.recorded_type.endswith("LocalError")
@@ -464,3 +469,101 @@ async def test_a_divergence_in_one_call_is_found_even_if_another_one_swallows_ev
     divergence = await diverges(recorded, make())
 
     assert divergence.seq == recorded.seq("ToolCallCompleted", call_id="call_2")
+
+
+# --- effects that are cut off
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+async def timed_out():
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(step.side_effect("slow", forever), 0.02)
+
+
+async def failed_sibling():
+    with contextlib.suppress(PlainError):
+        await asyncio.gather(step.side_effect("bad", fail_plainly), step.side_effect("slow", forever))
+
+
+async def failed_sibling_in_a_group():
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(step.side_effect("bad", fail_plainly))
+            group.create_task(step.side_effect("slow", forever))
+    except* PlainError:
+        pass
+
+
+async def first_of_two():
+    tasks = [
+        asyncio.create_task(step.side_effect(name, function))
+        for name, function in (("quick", quick), ("slow", forever))
+    ]
+    _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.wait(pending)
+
+
+async def quick():
+    return 1
+
+
+async def fail_plainly():
+    raise PlainError("boom")
+
+
+@pytest.mark.parametrize("body", [timed_out, failed_sibling, failed_sibling_in_a_group, first_of_two])
+async def test_an_effect_that_is_cut_off_is_cut_off_again(body):
+    async def and_more():
+        await body()
+        return await step.side_effect("slow", quick)
+
+    recorded = await record(one(and_more))
+    effects = [payload for payload in recorded.payloads if payload.KIND is Kind.SideEffectRecorded]
+
+    assert [effect.name for effect in effects if effect.error and effect.error.type == "starling/abandoned"] == ["slow"]
+    await replays(recorded, one(and_more))
+
+
+async def test_an_exception_group_and_an_exit_come_back():
+    def group():
+        raise ExceptionGroup("two", [ValueError("a"), KeyError("b")])
+
+    def leave():
+        raise SystemExit("bye")
+
+    caught = []
+
+    async def body():
+        for function in (group, leave):
+            try:
+                await step.side_effect("x", function)
+            except (Exception, SystemExit) as raised:
+                caught.append((type(raised).__name__, str(raised)))
+
+    recorded = await record(one(body))
+    await replays(recorded, one(body))
+
+    assert caught[:2] == caught[2:]
+
+
+async def test_an_exception_that_cannot_be_shown_goes_by_its_name():
+    class MuteError(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def fail():
+        raise MuteError
+
+    async def body():
+        with contextlib.suppress(MuteError):
+            await step.side_effect("x", fail)
+
+    recorded = await record(one(body))
+
+    assert recorded.one("SideEffectRecorded").error.message == "MuteError"
+    await replays(recorded, one(body))

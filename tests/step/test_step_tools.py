@@ -675,3 +675,49 @@ async def test_strands_that_dispatch_go_in_the_recorded_order():
 
     assert dispatched == ["quick", "slow"]
     await replays(recorded, agent(calls("outer"), outer, inner))
+
+
+async def test_an_attempt_that_timed_out_leaves_its_effects_behind():
+    """The cut-off attempt is not run again on replay; the next one is served its own effects all the same."""
+
+    @tool(idempotent=True, max_attempts=3, timeout=0.05, backoff=lambda _: 0)
+    async def slow() -> list[Any]:
+        attempts.append(1)
+        step.now()
+        if len(attempts) == 1:
+            await step.side_effect("load", asyncio.Event().wait)
+        return [await step.side_effect("load", loaded), step.now().isoformat()]
+
+    async def loaded() -> str:
+        return "here"
+
+    attempts: list[int] = []
+    recorded = await record(agent(calls("slow"), slow))
+
+    assert [payload.KIND for payload in recorded.payloads].count(Kind.ToolCallFailed) == 1
+    await replays(recorded, agent(calls("slow"), slow))
+
+
+@pytest.mark.parametrize("place", ["tool", "effect"])
+async def test_a_task_group_that_fails_inside_a_tool_is_the_tools_own_business(place):
+    @tool
+    async def grouped() -> str:
+        return await (step.side_effect("group", group) if place == "effect" else group())
+
+    async def group() -> str:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(boom())
+                tasks.create_task(asyncio.Event().wait())
+        except* ZeroDivisionError:
+            pass
+        return "survived"
+
+    async def boom() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    recorded = await record(agent(calls("grouped"), grouped))
+
+    assert recorded.payloads[-1].KIND is Kind.RunCompleted
+    await replays(recorded, agent(calls("grouped"), grouped))

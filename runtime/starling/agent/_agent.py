@@ -40,7 +40,8 @@ class Agent:
         log: where runs are written, such as `starling.SQLiteLog` or `starling.MemoryLog`.
         tools: what the model may call; their names must be unique.
         budget: limits on tokens, money and time.
-        namespace: put before run ids, with a slash; must not contain one.
+        namespace: put before the run ids that `run` and the streams make, with a slash; must not contain one.
+            `run_with_id` takes its id as it is.
         metrics: told what happens, see `starling.instrumentation.Metrics`.
     """
 
@@ -77,11 +78,13 @@ class Agent:
     async def run_with_id(self, run_id: str, goal: str) -> RunResult:
         """`run` under an id of the caller's, which no run in the log may have.
 
+        The id is taken as it is, without the agent's namespace.
+
         Raises:
+            AgentConfigError: the id is not one that every log can keep; nothing was run.
             RunInUseError: the log holds a run of that id.
         """
-        if not run_id:
-            raise AgentConfigError("starling: run_with_id: run_id is empty", field="run_id")
+        _check_run_id(run_id)
         return await run_goal(self._wiring(), goal, run_id)
 
     def run_sync(self, goal: str) -> RunResult:
@@ -165,6 +168,20 @@ class Agent:
             namespace=self.namespace,
             metrics=self.metrics or NoMetrics(),
         )
+
+
+def _check_run_id(run_id: str) -> None:
+    problem = ""
+    if not isinstance(run_id, str):
+        problem = f"must be text, got {type(run_id).__name__}"
+    elif not run_id:
+        problem = "is empty"
+    elif "\0" in run_id:
+        problem = f"{run_id!r} contains a NUL character"
+    elif any("\ud800" <= char <= "\udfff" for char in run_id):
+        problem = f"{run_id!r} holds a lone surrogate and has no UTF-8 form"
+    if problem:
+        raise AgentConfigError(f"starling: run_with_id: run_id {problem}", field="run_id")
 
 
 def _done(task: asyncio.Task[RunResult], seen: Sequence[Event]) -> Done:

@@ -17,12 +17,13 @@ from starling.agent._loop import NOT_FOR_THE_LOG, Conversation, Ending, complete
 from starling.agent._result import result_of
 from starling.agent._transcript import prompt_changes, user_message
 from starling.agent._wiring import run_started
-from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError
+from starling.errors import LogCorruptError, LogWriteError, NondeterminismError, ProviderModelMismatchError
 from starling.event import (
     Chain,
     Kind,
     RunCompleted,
     RunStarted,
+    event_hash,
 )
 from starling.eventlog import preflight
 from starling.step._dialect import OURS, dialect_of
@@ -176,7 +177,7 @@ async def replay_recorded(
         ProviderModelMismatchError: the agent is wired to another provider, API version or model.
     """
     started = _identity_checked(started, recording)
-    deliver = await _delivery(wiring.log, recording.events[0].run_id, observe)
+    deliver = await _delivery(wiring.log, recording.events, observe)
     dialect = dialect_of(recording.started)
     journal = ReplayJournal(
         recording.events,
@@ -240,18 +241,39 @@ def _identity(started: RunStarted) -> str:
 
 
 async def _delivery(
-    log: EventLog, run_id: str, observe: Callable[[Sequence[Event]], None] | None
+    log: EventLog, recorded: Sequence[Event], observe: Callable[[Sequence[Event]], None] | None
 ) -> Callable[[Sequence[Event]], Any]:
-    """Where reproduced events go: the agent's own log, unless it holds the run already."""
-    stored = bool(await log.read(run_id))
+    """Where reproduced events go: the agent's own log, as far as it does not hold them already.
+
+    It may hold a part: an earlier replay that diverged. A run of that id which is another one is left as it is.
+    """
+    run_id = recorded[0].run_id
+    stored = await log.read(run_id)
+    held = len(stored)
+    if stored and (held > len(recorded) or event_hash(stored[-1]) != event_hash(recorded[held - 1])):
+        held = len(recorded)
 
     async def deliver(events: Sequence[Event]) -> None:
-        if not stored:
-            await log.append(run_id, events)
+        missing = [event for event in events if event.seq > held]
+        if missing:
+            await _append(log, missing)
         if observe is not None:
             observe(events)
 
     return deliver
+
+
+async def _append(log: EventLog, events: Sequence[Event]) -> None:
+    """Write to the agent's own log on replay; what fails there is the log's fault, not a divergence."""
+    first = events[0]
+    try:
+        await log.append(first.run_id, events)
+    except Exception as error:
+        raise LogWriteError(
+            f"run {first.run_id}: the agent's own log did not take what was replayed from seq {first.seq} on: {error}",
+            run_id=first.run_id,
+            seq=first.seq,
+        ) from error
 
 
 # --- common
@@ -294,8 +316,8 @@ async def _until_it_ends(wiring: Wiring, run: Run, started: RunStarted, conversa
     seconds = wiring.budget.wall_clock_s if wiring.budget and not run.journal.replaying else 0.0
     deadline = asyncio.timeout(seconds or None)
     run.out_of_time = deadline.expired
+    run.emit(started)
     try:
-        run.emit(started)
         await run.journal.commit()
         async with deadline:
             return completed(run, await converse(run, conversation))

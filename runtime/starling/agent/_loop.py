@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starling.agent._transcript import assistant_message, tool_message
 from starling.errors import (
     BudgetExceededError,
+    BudgetTripError,
     InternalRunError,
     LogWriteError,
     MaxTurnsExceededError,
@@ -22,13 +23,13 @@ from starling.errors import (
     RunInUseError,
     StarlingError,
     ToolCallError,
+    TurnFailedError,
 )
 from starling.event import BudgetExceeded, RunCancelled, RunCompleted, RunFailed
 from starling.provider import Request
 from starling.step import _texts
 from starling.step._interruption import Interruption
-from starling.step._llm import TurnFailed, llm_call
-from starling.step._meter import BudgetTrip
+from starling.step._llm import llm_call
 from starling.step._tools import ToolCall, dispatch, tool_call_error
 
 if TYPE_CHECKING:
@@ -148,12 +149,12 @@ def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:  # n
             return _interrupted_in_recording(run, error)
         case TimeoutError() if run.out_of_time():
             return _out_of_time(run, _wall_clock_trip(run, wall_clock_ms))
-        case BudgetTrip(payload=trip):
+        case BudgetTripError(payload=trip):
             text = _texts.BUDGET_EXCEEDED
             return _failed(run, text, "budget", _budget_error(text, trip), None)
         case ToolCallError() | MaxTurnsExceededError():
             return _failed(run, error.message, error.error_type, error, error.__cause__)
-        case TurnFailed(error=text, error_type=error_type):
+        case TurnFailedError(error=text, error_type=error_type):
             wanted = ProviderCallError if error_type == "provider" else InternalRunError
             return _failed(run, text, error_type, wanted(text), error.__cause__)
         case Exception():

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from starling._cbor import Raw, encode
 from starling._version import RECORDED_AS
 from starling.agent._config import check_wiring
+from starling.errors import AgentConfigError, UnencodableValueError
 from starling.event import (
     BudgetLimits,
     RunStarted,
     ToolDescription,
     ToolSchema,
+    encode_payload,
     params_hash,
     registry_hash,
     schema_hash,
@@ -63,14 +65,20 @@ class Wiring:
 
 
 def run_started(wiring: Wiring, goal: str) -> RunStarted:
-    """The first event of a run with this wiring."""
+    """The first event of a run with this wiring.
+
+    Raises:
+        AgentConfigError: a part of it has no place in the log, such as a goal that is not text.
+    """
+    if not isinstance(goal, str):
+        raise AgentConfigError(f"starling: the goal must be text, got {type(goal).__name__}", field="goal")
     info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
     params = None if config.params is None else Raw(encode(config.params, max_depth=31))
     schemas = tuple(
         ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
         for tool in sorted(definitions, key=lambda tool: tool.name.encode())
     )
-    return RunStarted(
+    started = RunStarted(
         goal=goal,
         provider_id=info.id,
         model_id=config.model,
@@ -88,6 +96,13 @@ def run_started(wiring: Wiring, goal: str) -> RunStarted:
             ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
         ),
     )
+    try:
+        encode_payload(started)
+    except UnencodableValueError as error:
+        raise AgentConfigError(
+            f"starling: the run cannot be recorded as it is wired: {error.message}", field=error.field
+        ) from error
+    return started
 
 
 def _limits(budget: Budget | None) -> BudgetLimits | None:

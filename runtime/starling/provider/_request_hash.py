@@ -3,25 +3,29 @@
 Strategy: one pure function builds the map; the hash is taken over its canonical CBOR. The map's keys are the original
 program's field names. None and an empty list differ, as they do there. What we added to the request appears only when
 it is set, so that a request that does not use it keeps its hash.
+
+A conversation is asked about once a turn and only grows. `PromptHasher` encodes each message once and splices the
+items into the same map; the plain functions are the reference that it equals.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from starling._blake3 import digest
-from starling._cbor import encode
+from starling._cbor import WRITE_DEPTH, Raw, encode, list_head
+from starling.errors import UnencodableValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable, Sequence
 
     from starling.provider._types import Message, Reasoning, Request, ToolDefinition, ToolResult, ToolUse
 
-    T = TypeVar("T")
+T = TypeVar("T")
 
-__all__ = ["estimate_input_tokens", "prompt_hash", "request_map"]
+__all__ = ["PromptHasher", "estimate_input_tokens", "prompt_hash", "request_map"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -37,11 +41,130 @@ def prompt_hash(request: Request) -> bytes:
 
 def request_map(request: Request) -> dict[str, Any]:
     """The request as the map that is hashed."""
+    return _map(request, _each(_message, request.messages), _each(_tool, request.tools))
+
+
+def estimate_input_tokens(request: Request) -> int:
+    """A rough token count of the prompt, for budgets that must decide before the call: a third of its length.
+
+    Texts count in characters, tool-call arguments and tool schemas in bytes.
+    """
+    messages = sum(_message_length(message) for message in request.messages or ())
+    return _tokens(len(request.system_prompt) + messages + sum(_tool_length(tool) for tool in request.tools or ()))
+
+
+class PromptHasher:
+    """`prompt_hash` and `estimate_input_tokens` for the requests of one run, at the cost of what is new in each.
+
+    A message is known by its identity, so only one that cannot change is remembered. What has not been asked about for
+    a while is forgotten: what is held stays within a few times the largest request. Not thread-safe.
+    """
+
+    __slots__ = ("_messages", "_tools")
+
+    def __init__(self) -> None:
+        self._messages = _Memo(_message, _message_length, _is_frozen)
+        self._tools = _Memo(_tool, _tool_length, lambda _: True)
+
+    def hash(self, request: Request) -> bytes:
+        """The same as `prompt_hash`, its errors included."""
+        try:
+            messages, tools = self._messages.spliced(request.messages), self._tools.spliced(request.tools)
+        except UnencodableValueError:
+            return prompt_hash(request)  # which names the place in the whole request
+        return digest(encode(_map(request, messages, tools)))
+
+    def estimate(self, request: Request) -> int:
+        """The same as `estimate_input_tokens`."""
+        try:
+            lengths = self._messages.length(request.messages or ()) + self._tools.length(request.tools or ())
+        except UnencodableValueError:
+            return estimate_input_tokens(request)
+        return _tokens(len(request.system_prompt) + lengths)
+
+
+_ITEM_DEPTH = WRITE_DEPTH - 2
+"""Levels of nesting of one message or tool: it stands in a list in the map."""
+_CONVERSATIONS = 4
+"""How many conversations, each as large as the largest one, may alternate without being encoded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part(Generic[T]):
+    """What is known of ``subject``, which is held so that no other object takes its identity."""
+
+    subject: T
+    item: bytes
+    length: int
+
+
+class _Memo(Generic[T]):
+    """Parts by the identity of their subjects, in two generations: the older one goes when the recent one is full."""
+
+    __slots__ = ("_fields", "_is_fixed", "_largest", "_length_of", "_older", "_recent", "_size")
+
+    def __init__(
+        self, fields: Callable[[T], dict[str, Any]], length_of: Callable[[T], int], is_fixed: Callable[[T], bool]
+    ) -> None:
+        self._fields = fields
+        self._length_of = length_of
+        self._is_fixed = is_fixed
+        self._recent: dict[int, _Part[T]] = {}
+        self._older: dict[int, _Part[T]] = {}
+        self._size = 0
+        self._largest = 0
+
+    def length(self, subjects: Sequence[T]) -> int:
+        """The lengths of the subjects, as the estimate counts them. Raises `UnencodableValueError`."""
+        return sum(part.length for part in self._parts(subjects))
+
+    def spliced(self, subjects: Sequence[T] | None) -> Raw | None:
+        """The list of the subjects' items. Raises `UnencodableValueError`."""
+        if subjects is None:
+            return None
+        data = b"".join([list_head(len(subjects)), *(part.item for part in self._parts(subjects))])
+        self._largest = max(self._largest, len(data))
+        return Raw(data)
+
+    def _parts(self, subjects: Sequence[T]) -> list[_Part[T]]:
+        self._forget()
+        known = map(self._recent.get, map(id, subjects))
+        return [part or self._part(subject) for part, subject in zip(known, subjects, strict=True)]
+
+    def _forget(self) -> None:
+        """Let go of what was not used lately, once that is much."""
+        if self._size > _CONVERSATIONS * self._largest:
+            self._older, self._recent, self._size = self._recent, {}, 0
+
+    def _part(self, subject: T) -> _Part[T]:
+        part = self._older.get(id(subject)) or self._encoded(subject)
+        if self._is_fixed(subject):
+            self._recent[id(subject)] = part
+            self._size += len(part.item)
+        return part
+
+    def _encoded(self, subject: T) -> _Part[T]:
+        return _Part(subject, encode(self._fields(subject), max_depth=_ITEM_DEPTH), self._length_of(subject))
+
+
+def _is_frozen(message: Message) -> bool:
+    """Whether a message cannot change: annotations are a dict, and a list may stand where a tuple belongs."""
+    return (
+        message.annotations is None
+        and isinstance(message.tool_uses, tuple | None)
+        and isinstance(message.reasoning, tuple)
+    )
+
+
+# --- the fields
+
+
+def _map(request: Request, messages: Any, tools: Any) -> dict[str, Any]:
     return {
         "Model": request.model,
         "SystemPrompt": request.system_prompt,
-        "Messages": _each(_message, request.messages),
-        "Tools": _each(_tool, request.tools),
+        "Messages": messages,
+        "Tools": tools,
         "ToolChoice": request.tool_choice,
         "StopSequences": _each(str, request.stop_sequences),
         "TopK": request.top_k,
@@ -50,21 +173,18 @@ def request_map(request: Request) -> dict[str, Any]:
     }
 
 
-def estimate_input_tokens(request: Request) -> int:
-    """A rough token count of the prompt, for budgets that must decide before the call: a third of its length.
-
-    Texts count in characters, tool-call arguments and tool schemas in bytes.
-    """
-    messages = request.messages or ()
-    characters = len(request.system_prompt) + sum(_characters(message) for message in messages)
-    uses = sum(len(_utf8(use.args)) for message in messages for use in message.tool_uses or ())
-    schemas = sum(len(_utf8(tool.schema)) for tool in request.tools or ())
-    return (characters + uses + schemas + 2) // 3
+def _tokens(length: int) -> int:
+    return (length + 2) // 3
 
 
-def _characters(message: Message) -> int:
+def _message_length(message: Message) -> int:
     result = message.tool_result
-    return len(message.content) + (len(result.content) if result is not None else 0)
+    shown = len(message.content) + (len(result.content) if result is not None else 0)
+    return shown + sum(len(_utf8(use.args)) for use in message.tool_uses or ())
+
+
+def _tool_length(tool: ToolDefinition) -> int:
+    return len(_utf8(tool.schema))
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class ReplayingSession:
         self.failures: list[NondeterminismError | LiveCallError] = []
         self.played: list[FixtureRun] = []
         self._left = list(runs)
+        self._groups = _overlapping(self._left)
         self._running: list[FixtureRun] = []
         self._skipped: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
@@ -149,15 +150,14 @@ class ReplayingSession:
 
     def _match(self, intent: RunIntent) -> FixtureRun | None:
         place = (intent.parent_run_id, intent.parent_call_id)
-        candidates = [run for run in self._left if (run.parent_run_id, run.parent_call_id) == place]
+        candidates = [run for run in self._left if _place(run) == place and not run.parent_effect]
         if not candidates:
             return None
         first = candidates[0]
         # Runs that overlap today may have missed each other by chance when they were recorded, and the other way round.
-        concurrent = any((run.parent_run_id, run.parent_call_id) == place for run in self._running)
-        overlapping = [
-            run for run in candidates if concurrent or run is first or not first.ended or run.began < first.ended
-        ]
+        concurrent = any(_place(run) == place for run in self._running)
+        group = self._groups[first.run_id]
+        overlapping = [run for run in candidates if concurrent or self._groups[run.run_id] == group]
         if len(overlapping) > 1:
             exact = encode_payload(intent.started)
             for run in overlapping:
@@ -189,6 +189,25 @@ class ReplayingSession:
             call_id=intent.parent_call_id,
         )
         return NondeterminismError(f"{divergence}\n{divergence.reason}", divergences=(divergence,))
+
+
+def _place(run: FixtureRun) -> tuple[str, str]:
+    """Inside what a run was started."""
+    return run.parent_run_id, run.parent_call_id
+
+
+def _overlapping(runs: Sequence[FixtureRun]) -> dict[str, int]:
+    """A number for each run: runs of one place have the same if they overlapped, directly or through others."""
+    groups: dict[str, int] = {}
+    latest: dict[tuple[str, str], float] = {}
+    number: dict[tuple[str, str], int] = {}
+    for run in sorted(runs, key=lambda run: run.began):
+        place = _place(run)
+        if run.began >= latest.get(place, 0):
+            number[place] = len(groups) + 1
+        groups[run.run_id] = number[place]
+        latest[place] = max(latest.get(place, 0), run.ended or math.inf)
+    return groups
 
 
 def _without_version(recorded: bytes, produced: RunStarted) -> bytes:

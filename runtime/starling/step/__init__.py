@@ -6,6 +6,7 @@ _llm         one model call
 _tools       tool dispatch: batches, retries, what is recorded
 _invoke      one attempt of a tool: result, failure, timeout
 _journal     what the above write to, live: chain and pending events, commits to the log
+_bounded     one operation of a log, to a known end within a deadline
 _replay      the same on replay: comparison with the recording
 _compare     what is compared and what the environment decided
 _interruption  where the environment stopped a recorded run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import secrets
@@ -15,7 +16,9 @@ from starling._cbor import Raw, decode, encode
 from starling.errors import LogWriteError, NondeterminismError, RecordedEffectError, RunInUseError
 from starling.event import EffectError
 from starling.event import SideEffectRecorded as Effect
+from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame, enter_effect
+from starling.step._journal import ABANDONED, abandoned
 from starling.tool import run_in_thread
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ T = TypeVar("T")
 
 MAX_VALUE_DEPTH = 31
 """A SideEffectRecorded may nest 32 levels (wire format); the value sits one level inside it."""
+
+_LONGEST_WAIT_S = 10.0
+_WAIT_STEP_S = 0.005
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_EFFECTS = (NondeterminismError, LogWriteError, RunInUseError)
@@ -77,13 +83,20 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
     recorded = frame.run.journal.take_effect(frame, name, request)
     if recorded is not None:
         await frame.run.journal.commit()
+        if recorded.error is not None and recorded.error.type == ABANDONED:
+            await _cut_off(frame)
         return cast("T", _replayed(recorded))
     token = current.set(enter_effect(frame, name))
     try:
         outcome = encode(await _call(function), max_depth=MAX_VALUE_DEPTH)
     except _NOT_EFFECTS:
         raise
-    except Exception as error:
+    except asyncio.CancelledError as error:
+        if not frame.closed:
+            cut = abandoned(frame.call_id, name) if _is_cancelled() else _failed(frame, name, error)
+            frame.run.journal.effect(frame, cut, request)
+        raise
+    except (Exception, SystemExit) as error:
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
         await frame.run.journal.commit()
         raise
@@ -108,7 +121,7 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
         outcome = encode(function(), max_depth=MAX_VALUE_DEPTH)
     except _NOT_EFFECTS:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
         frame.run.commit_blocking()
         raise
@@ -117,6 +130,25 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
     frame.run.journal.effect(frame, Effect(name=name, value=Raw(outcome), call_id=frame.call_id), request)
     frame.run.commit_blocking()
     return cast("T", decode(outcome))
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is being cancelled, as opposed to code in it that raises CancelledError of its own accord."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _cut_off(frame: Frame) -> None:
+    """On replay: wait, as the recorded effect did, for whatever cuts it off (a timeout, a failed sibling).
+
+    Ends when the call does, as the effect would have. If today's code lets it wait for long, it is cancelled all the
+    same, and what the code makes of that is compared.
+    """
+    until = frame.run.loop.time() + _LONGEST_WAIT_S
+    while frame.run.loop.time() < until:
+        await asyncio.sleep(_WAIT_STEP_S)
+        frame.check()
+    raise asyncio.CancelledError
 
 
 async def _for_builtin_tools(name: str, function: Callable[[], Awaitable[T]]) -> T:
@@ -145,13 +177,13 @@ async def _call(function: Callable[[], Awaitable[T] | T]) -> T:
     return cast("T", await value) if inspect.isawaitable(value) else value
 
 
-def _failed(frame: Frame, name: str, error: Exception) -> Effect:
+def _failed(frame: Frame, name: str, error: BaseException) -> Effect:
     cls = type(error)
     return Effect(
         name=name,
         value=None,
         call_id=frame.call_id,
-        error=EffectError(type=f"{cls.__module__}.{cls.__qualname__}", message=str(error)),
+        error=EffectError(type=f"{cls.__module__}.{cls.__qualname__}", message=_texts.said(error)),
     )
 
 
@@ -165,18 +197,34 @@ def _rebuild(error: EffectError) -> BaseException:
     """The recorded exception: of its own class where that is loaded, with the recorded text in any case."""
     cls = _find_class(error.type)
     if cls is None:
-        name = error.type.rpartition(".")[2]
-        stand_in = type(name, (RecordedEffectError,), {"__module__": __name__})
-        return cast("BaseException", stand_in(error.message, recorded_type=error.type))
-    for build in (cls, functools.partial(_bare, cls)):
+        return _stand_in(error)
+    attempts: list[Callable[[str], BaseException]] = [cls, functools.partial(_bare, cls)]
+    if not error.message:
+        attempts.insert(0, lambda _: cls())
+    for build in attempts:
         try:
             rebuilt = build(error.message)
             if str(rebuilt) == error.message:
                 return rebuilt
         except Exception:  # noqa: BLE001, S112 - a constructor of the user's that wants other arguments
             continue
-    spoken = type(cls.__name__, (cls,), {"__module__": cls.__module__, "__str__": lambda _: error.message})
-    return _bare(spoken, error.message)
+    members = {"__module__": cls.__module__, "__str__": lambda _: error.message, "__reduce__": _rebuilt_from(error)}
+    spoken = type(cls.__name__, (cls,), members)
+    try:
+        return _bare(spoken, error.message)
+    except TypeError:  # a class that cannot be made without its arguments, such as ExceptionGroup
+        return _stand_in(error)
+
+
+def _stand_in(error: EffectError) -> BaseException:
+    name = error.type.rpartition(".")[2]
+    stand_in = type(name, (RecordedEffectError,), {"__module__": __name__, "__reduce__": _rebuilt_from(error)})
+    return cast("BaseException", stand_in(error.message, recorded_type=error.type))
+
+
+def _rebuilt_from(error: EffectError) -> Callable[[BaseException], tuple[Any, ...]]:
+    """How an exception whose class was made here pickles: as what it was rebuilt from."""
+    return lambda _: (_rebuild, (error,))
 
 
 def _bare(cls: type[BaseException], message: str) -> BaseException:
@@ -187,6 +235,8 @@ def _bare(cls: type[BaseException], message: str) -> BaseException:
 
 def _find_class(qualified: str) -> type[BaseException] | None:
     """Look a class up among the modules that are loaded; a name in a log never causes an import."""
+    if "<locals>" in qualified:
+        return _find_local_class(qualified)
     module_name, _, path = qualified.rpartition(".")
     while module_name:
         found: Any = sys.modules.get(module_name)
@@ -197,3 +247,14 @@ def _find_class(qualified: str) -> type[BaseException] | None:
         module_name, _, last = module_name.rpartition(".")
         path = f"{last}.{path}"
     return None
+
+
+def _find_local_class(qualified: str) -> type[BaseException] | None:
+    """The youngest living class of this name; one that is defined in a function can be found in no module."""
+    found, pending = None, [BaseException]
+    while pending:
+        for cls in pending.pop().__subclasses__():
+            pending.append(cls)
+            if f"{cls.__module__}.{cls.__qualname__}" == qualified:
+                found = cls
+    return found

@@ -27,9 +27,25 @@ class Frame:
         closed: the call has its outcome; nothing may be recorded for it any more.
         failure: what ended the run inside this call (a divergence, a write error, a failed model call); every later
             step raises it again.
+        finished: how many effects of a name have finished. answered: the highest request of a name that has an answer
+            in the log. Both over all attempts of the call; the journal's lock guards them.
+        asked: effects, by name and request, that have been asked for and have no answer yet.
     """
 
-    __slots__ = ("_counts", "_lock", "call_id", "closed", "failure", "node", "parent", "run", "tool")
+    __slots__ = (
+        "_counts",
+        "_lock",
+        "answered",
+        "asked",
+        "call_id",
+        "closed",
+        "failure",
+        "finished",
+        "node",
+        "parent",
+        "run",
+        "tool",
+    )
 
     def __init__(
         self, run: Run, *, call_id: str = "", tool: str = "", parent: Frame | None = None, node: Any = None
@@ -41,19 +57,32 @@ class Frame:
         self.node = node
         self.closed = False
         self.failure: Exception | None = None
+        self.finished: dict[str, int] = {}
+        self.answered: dict[str, int] = {}
+        self.asked: dict[tuple[str, int], None] = {}
         self._counts: dict[str, int] = {}
         self._lock = Lock()
 
     def renew(self) -> Frame:
-        """A frame for a further attempt: requests are counted on, but code left over from this attempt is shut out."""
+        """A frame for a further attempt, which shuts out code that is left over from this one.
+
+        Requests are counted on from what the log can answer: an attempt that was cut off is not run again on replay,
+        and what it had merely asked for left no trace.
+        """
         renewed = Frame(self.run, call_id=self.call_id, tool=self.tool, parent=self.parent, node=self.node)
-        renewed._counts, renewed._lock = self._counts, self._lock
+        renewed.finished, renewed.answered, renewed._counts = self.finished, self.answered, dict(self.answered)
         return renewed
+
+    def answer(self, name: str, request: int) -> None:
+        """Note that a request has its answer in the log."""
+        self.answered[name] = max(request, self.answered.get(name, 0))
+        self.asked.pop((name, request), None)
 
     def request(self, name: str) -> int:
         """Count one request of an effect of this name; the first is 1."""
         with self._lock:
             self._counts[name] = count = self._counts.get(name, 0) + 1
+            self.asked[name, count] = None
         return count
 
     def check(self) -> None:

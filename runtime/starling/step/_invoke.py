@@ -17,11 +17,10 @@ from starling.errors import (
     RunInUseError,
     ToolError,
     TransientToolError,
+    TurnFailedError,
     UnencodableValueError,
 )
 from starling.step import _texts
-from starling.step._llm import TurnFailed
-from starling.step._meter import BudgetTrip
 from starling.tool import call_policy, reject_malformed, to_plain
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ __all__ = ["OF_THE_RUN", "Failure", "outcome_of", "times_cancelled"]
 MAX_RESULT_DEPTH = 31
 """A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
 
-OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError, TurnFailed, BudgetTrip)
+OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError, TurnFailedError)
 """Failures of the run, not of the tool in which they surface."""
 
 _PANICS = (SystemExit, RecursionError, MemoryError)
@@ -61,17 +60,17 @@ async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) 
     except asyncio.CancelledError as error:
         if times_cancelled() > cancels:
             raise
-        return Failure(str(error) or _texts.CANCELLED, "tool", error)
+        return Failure(_texts.said(error) or _texts.CANCELLED, "tool", error)
     except OF_THE_RUN:
         raise
     except _PANICS as error:
-        return Failure(str(error), "panic", error)
+        return Failure(_texts.said(error), "panic", error)
     except _TimedOut as error:
-        return Failure(str(error), "timeout", error, transient=True)
+        return Failure(_texts.said(error), "timeout", error, transient=True)
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
         if times_cancelled() > cancels:
-            return Failure(str(error), "cancelled", error)
-        return Failure(str(error), "tool", error, transient=isinstance(error, TransientToolError))
+            return Failure(_texts.said(error), "cancelled", error)
+        return Failure(_texts.said(error), "tool", error, transient=isinstance(error, TransientToolError))
 
 
 class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
@@ -94,17 +93,37 @@ async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
 
 async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
     if seconds is None:
-        return await tool.execute(args)
+        return await _in_own_task(tool, args)
     deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
-            value = await tool.execute(args)
+            value = await _in_own_task(tool, args)
     except Exception as error:
         if deadline.expired():
             raise _TimedOut(_texts.timed_out(seconds)) from error
         raise
     if deadline.expired():
         raise _TimedOut(_texts.timed_out(seconds))  # too late, even if the tool ended in its own way when told to stop
+    return value
+
+
+async def _in_own_task(tool: Tool, args: Any) -> Any:
+    """Run the tool in a task of its own, so that this task's count of cancellations is the run's alone.
+
+    A `asyncio.TaskGroup` or timeout inside the tool may leave its task's count raised (until Python 3.13 it does).
+    """
+
+    async def body() -> tuple[Any, BaseException | None]:
+        try:
+            return await tool.execute(args), None
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below; out of a task, some would stop the event loop
+            return None, error
+
+    value, error = await asyncio.create_task(body())
+    if error is not None:
+        raise error
     return value
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from starling._ulid import new as new_ulid
 from starling.errors import InvalidAppendError, LogWriteError, RunInUseError, StarlingError
-from starling.event import Chain, event_hash
+from starling.event import Chain, EffectError, event_hash
 from starling.event import SideEffectRecorded as Effect
+from starling.step._bounded import carry_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,19 @@ if TYPE_CHECKING:
     from starling.provider import Request
     from starling.step._frame import Frame
 
-__all__ = ["Journal", "LiveJournal"]
+__all__ = ["ABANDONED", "Journal", "LiveJournal", "abandoned"]
+
+ABANDONED = "starling/abandoned"
+"""Stands for the type of an effect that was asked for and then cut off: cancelled, or left behind by its call."""
+
+
+def abandoned(call_id: str, name: str) -> Effect:
+    """The record of such an effect. It keeps the numbers of later requests right, and a replay waits where it did."""
+    return Effect(name=name, value=None, call_id=call_id, error=EffectError(type=ABANDONED, message=""))
+
+
+GRACE_S = 1.0
+"""How long a log that has exceeded `Config.emit_timeout` may take to be cancelled and to say what it holds."""
 
 
 class Journal(Protocol):
@@ -107,8 +120,8 @@ class LiveJournal:
         chain: where the run stands; a new run starts with an empty one.
         log: the agent's event log.
         committed: called with each batch once it is in the log.
-        emit_timeout_s: how long one append may take; 0 means without bound. Logs that append in line (SQLite, memory)
-            have a bound of their own.
+        emit_timeout_s: how long one append may take; 0 means without bound. What becomes of a late one is known, or
+            given up, `GRACE_S` later. Logs that append in line (SQLite, memory) have a bound of their own.
         clock: Unix nanoseconds, for the events' timestamps.
     """
 
@@ -131,7 +144,6 @@ class LiveJournal:
         self._timeout = emit_timeout_s or None
         self._lock = threading.Lock()
         self._pending: list[Event] = []
-        self._effects: dict[tuple[str, str], int] = {}
         self._failure: StarlingError | None = None
         self._in_line_turn = threading.Lock()
         self._turn = asyncio.Lock()
@@ -170,6 +182,8 @@ class LiveJournal:
         """Stamp an attempt's end; nothing of that attempt can be recorded after it."""
         with self._lock:
             frame.check()
+            for name, request in list(frame.asked):
+                self._effect(frame, abandoned(frame.call_id, name), request)
             self._stamp(payload)
             frame.closed = True
         return payload
@@ -188,12 +202,15 @@ class LiveJournal:
 
     def effect(self, frame: Frame, payload: Effect, request: int) -> None:
         """Stamp an effect; its ordinal is kept where effects of one name finish out of order."""
-        key = (frame.call_id, payload.name)
         with self._lock:
             frame.check()
-            finished = self._effects.get(key, 0) + 1
-            self._effects[key] = finished
-            self._stamp(payload if finished == request else replace(payload, ordinal=request))
+            self._effect(frame, payload, request)
+
+    def _effect(self, frame: Frame, payload: Effect, request: int) -> None:
+        finished = frame.finished.get(payload.name, 0) + 1
+        self._stamp(payload if finished == request else replace(payload, ordinal=request))
+        frame.finished[payload.name] = finished
+        frame.answer(payload.name, request)
 
     def turn_id(self) -> str:
         """A fresh id."""
@@ -218,20 +235,20 @@ class LiveJournal:
     async def commit(self) -> None:
         """Append what is pending as one batch.
 
-        A cancelled caller waits for the append that is under way, so that a batch is never half known.
+        A cancelled caller waits for the append that is under way, so that a batch is never half known. What interrupts
+        the append itself (KeyboardInterrupt) leaves the batch pending, unless it has arrived.
 
         Raises:
             LogWriteError: the log did not take the batch; the run must not go on.
-            RunInUseError: another writer advanced the run.
+            RunInUseError: another writer advanced the run, or the run's id was taken already.
         """
         if self._append_in_line is not None:
             self._commit_in_line(self._append_in_line)
             return
         async with self._turn:
-            batch = self._take()
+            batch = self._batch()
             if batch:
                 await self._append(batch)
-                self._committed(batch)
 
     @property
     def commits_in_line(self) -> bool:
@@ -245,74 +262,89 @@ class LiveJournal:
         else:
             asyncio.run_coroutine_threadsafe(self.commit(), self._loop).result()
 
-    def _take(self) -> list[Event]:
+    def _batch(self) -> list[Event]:
+        """What is pending; it stays so until it has arrived."""
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            batch, self._pending = self._pending, []
-        return batch
+            return list(self._pending)
 
     def _commit_in_line(self, append: Callable[[str, Sequence[Event]], None]) -> None:
         with self._in_line_turn:
-            batch = self._take()
+            batch = self._batch()
             if not batch:
                 return
             try:
                 append(self.chain.run_id, batch)
-            except Exception as error:
-                read: Callable[[str], list[Event]] = self._log.read_sync  # type: ignore[attr-defined]
-                if not _arrived(batch, lambda: read(self.chain.run_id)):
-                    raise self._fail(error, batch[0].seq) from error
-            self._committed(batch)
+            except BaseException as error:  # noqa: BLE001 - raised again unless the batch has arrived all the same
+                self._recover(error, batch, self._read_in_line())
+            else:
+                self._settle(batch)
+
+    def _read_in_line(self) -> list[Event]:
+        read: Callable[[str], list[Event]] = self._log.read_sync  # type: ignore[attr-defined]
+        try:
+            return read(self.chain.run_id)
+        except Exception:  # noqa: BLE001 - the storage is down; the first error is the one to report
+            return []
 
     async def _append(self, batch: list[Event]) -> None:
-        task = asyncio.create_task(self._log.append(self.chain.run_id, batch))
-        cancelled: asyncio.CancelledError | None = None
-        while not task.done():
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await asyncio.shield(task)
-            except asyncio.CancelledError as error:
-                if task.done():
-                    break
-                cancelled = error
-            except TimeoutError:
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait([task])
-            except Exception:  # noqa: BLE001 - read from the task below
-                break
-        try:
-            task.result()
-        except (Exception, asyncio.CancelledError) as error:
-            if not await self._arrived(batch):
-                raise self._fail(error, batch[0].seq) from error
+        run_id, (until, at_last) = self.chain.run_id, self._deadlines()
+        late = f"the log took longer than Config.emit_timeout allows ({self._timeout or 0:g} s)"
+        written = await carry_out(lambda: self._log.append(run_id, batch), until=until, at_last=at_last, late=late)
+        cancelled = written.cancelled
+        if written.error is None:
+            self._settle(batch)
+        else:
+            read = await carry_out(lambda: self._log.read(run_id), until=at_last, at_last=at_last)
+            cancelled = read.cancelled or cancelled
+            self._recover(written.error, batch, read.value or [])
         if cancelled is not None:
-            self._committed(batch)
             raise cancelled
 
-    async def _arrived(self, batch: list[Event]) -> bool:
-        """Whether a batch whose acknowledgement was lost is in the log all the same."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                stored = await self._log.read(self.chain.run_id)
-        except Exception:  # noqa: BLE001 - the storage is down; the first error is the one to report
-            return False
-        return _arrived(batch, lambda: stored)
+    def _deadlines(self) -> tuple[float | None, float | None]:
+        """When an append that begins now is cancelled, and when it and the look at what became of it must be over."""
+        if self._timeout is None:
+            return None, None
+        until = self._loop.time() + self._timeout
+        return until, until + GRACE_S
 
-    def _fail(self, error: BaseException, first: int) -> StarlingError:
-        where = {"run_id": self.chain.run_id, "seq": first}
-        if isinstance(error, InvalidAppendError):
-            failure: StarlingError = RunInUseError(
-                f"run {self.chain.run_id} was advanced by another writer: {error}. Let one process at a time write a "
-                "run",
-                **where,
+    def _settle(self, batch: list[Event]) -> None:
+        """The batch is in the log."""
+        with self._lock:
+            del self._pending[: len(batch)]
+        self._committed(batch)
+
+    def _recover(self, error: BaseException, batch: list[Event], stored: Sequence[Event]) -> None:
+        """Go on after a failed append if the batch has arrived all the same (its acknowledgement was lost).
+
+        Args:
+            stored: what the log holds of the run now.
+        """
+        arrived = _holds(stored, batch[-1])
+        if arrived:
+            self._settle(batch)
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            raise error  # says nothing about the log; what is still pending goes with the run's last events
+        if not arrived:
+            raise self._fail(error, batch[0], stored) from error
+
+    def _fail(self, error: BaseException, first: Event, stored: Sequence[Event]) -> StarlingError:
+        run, where = f"run {self.chain.run_id}", {"run_id": self.chain.run_id, "seq": first.seq}
+        failure: StarlingError
+        if first.seq == 1 and stored and not _holds(stored, first):
+            failure = RunInUseError(
+                f"{run}: the log already holds a run of that id: choose another id, or resume it", **where
+            )
+        elif isinstance(error, InvalidAppendError):
+            failure = RunInUseError(
+                f"{run} was advanced by another writer: {error}. Let one process at a time write a run", **where
             )
         else:
             said = str(error) or type(error).__name__
             failure = LogWriteError(
-                f"run {self.chain.run_id}: the events from seq {first} on could not be written: {said}. Nothing "
-                "further was dispatched; resume the run once the log works again",
+                f"{run}: the events from seq {first.seq} on could not be written: {said}. Nothing further was "
+                "dispatched; resume the run once the log works again",
                 **where,
             )
         with self._lock:
@@ -320,10 +352,5 @@ class LiveJournal:
         return failure
 
 
-def _arrived(batch: Sequence[Event], read: Callable[[], Sequence[Event]]) -> bool:
-    try:
-        stored = read()
-    except Exception:  # noqa: BLE001 - see LiveJournal._arrived
-        return False
-    last = batch[-1]
-    return len(stored) >= last.seq and event_hash(stored[last.seq - 1]) == event_hash(last)
+def _holds(stored: Sequence[Event], event: Event) -> bool:
+    return len(stored) >= event.seq and event_hash(stored[event.seq - 1]) == event_hash(event)

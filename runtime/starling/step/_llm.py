@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from starling._canonical_json import loads
 from starling._cbor import Raw, encode
-from starling.errors import InvalidStreamError, MissingRawResponseHashError, ProviderError, UnencodableValueError
+from starling.errors import (
+    BudgetTripError,
+    InvalidStreamError,
+    MissingRawResponseHashError,
+    ProviderError,
+    TurnFailedError,
+    UnencodableValueError,
+)
 from starling.event import (
     AssistantMessageCompleted,
     BudgetExceeded,
@@ -19,17 +26,10 @@ from starling.event import (
     RunFailed,
     TurnStarted,
 )
-from starling.provider import (
-    Reasoning,
-    UsageChunk,
-    estimate_input_tokens,
-    prompt_hash,
-    wrap_http_status,
-)
+from starling.provider import Reasoning, UsageChunk, wrap_http_status
 from starling.provider._assemble import Assembler
 from starling.step._frame import Frame, current_frame
 from starling.step._interruption import Interruption
-from starling.step._meter import BudgetTrip
 from starling.step._replay import ReplayJournal
 
 if TYPE_CHECKING:
@@ -40,19 +40,10 @@ if TYPE_CHECKING:
     from starling.provider._assemble import Response
     from starling.step._run import Run
 
-__all__ = ["Turn", "TurnFailed", "llm_call"]
+__all__ = ["Turn", "llm_call"]
 
 MAX_ARGS_DEPTH = 29
 """An AssistantMessageCompleted may nest 32 levels (wire format); the arguments sit three levels inside it."""
-
-
-class TurnFailed(Exception):  # noqa: N818 - control flow inside the loop, mapped before it reaches a caller
-    """A model call failed; ``error`` and ``error_type`` are what RunFailed says, ``__cause__`` is what happened."""
-
-    def __init__(self, error: str, error_type: str) -> None:
-        super().__init__(error)
-        self.error = error
-        self.error_type = error_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +66,8 @@ async def llm_call(request: Request) -> Turn:
     even if the code around it swallows the error.
 
     Raises:
-        TurnFailed: the provider failed or broke the chunk contract.
-        BudgetTrip: a budget axis tripped, before or during the call.
+        TurnFailedError: the provider failed or broke the chunk contract. The run ends with it, caught or not.
+        BudgetTripError: a budget axis tripped, before or during the call; likewise.
         StepContextError: no run is active here.
     """
     frame = current_frame("llm_call")
@@ -85,18 +76,18 @@ async def llm_call(request: Request) -> Turn:
     async with frame.run.turn:
         try:
             return await _turn(frame, request)
-        except (TurnFailed, BudgetTrip) as error:
+        except TurnFailedError as error:
             frame.failure = error
             raise
 
 
 async def _turn(frame: Frame, request: Request) -> Turn:
     run = frame.run
-    estimate = estimate_input_tokens(request)
+    estimate = run.prompts.estimate(request)
     _trip(run, run.meter.before_call(estimate))
     turn_id = run.journal.turn_id()
     run.journal.asks(request)
-    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash(request), input_tokens=estimate), frame)
+    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=run.prompts.hash(request), input_tokens=estimate), frame)
     await run.journal.commit()
     if isinstance(run.journal, ReplayJournal):
         return _recorded_turn(run, run.journal)
@@ -107,7 +98,15 @@ def _trip(run: Run, exceeded: BudgetExceeded | None) -> None:
     if exceeded is not None:
         run.emit(exceeded)
         run.metrics.budget_exceeded(exceeded.limit)
-        raise BudgetTrip(exceeded)
+        raise _tripped(exceeded)
+
+
+def _tripped(exceeded: BudgetExceeded) -> BudgetTripError:
+    return BudgetTripError(f"the {exceeded.limit} budget is exhausted", error_type="budget", payload=exceeded)
+
+
+def _turn_failed(error: str, error_type: str) -> TurnFailedError:
+    return TurnFailedError(error, error=error, error_type=error_type)
 
 
 # --- live
@@ -123,7 +122,7 @@ async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
         status = "ok"
     except ProviderError as error:
         internal = isinstance(error, InvalidStreamError | MissingRawResponseHashError)
-        raise TurnFailed(str(error), "internal" if internal else "provider") from error
+        raise _turn_failed(str(error), "internal" if internal else "provider") from error
     finally:
         run.metrics.provider_called(request.model, status, time.monotonic() - began)
     return Turn(message=decoded(message), reasoning=response.reasoning)
@@ -254,9 +253,9 @@ def _recorded_turn(run: Run, journal: ReplayJournal) -> Turn:
                 return Turn(message=_priced(run, journal, recorded), reasoning=tuple(reasoning))
             case BudgetExceeded(where="mid_stream") if recorded.limit != "wall_clock":
                 run.meter.observe(journal.take())
-                raise BudgetTrip(recorded)
+                raise _tripped(recorded)
             case RunFailed(error=error, error_type=error_type):
-                raise TurnFailed(error, error_type)
+                raise _turn_failed(error, error_type)
             case _:
                 raise _cut_short(journal, recorded)
 

@@ -17,15 +17,7 @@ if TYPE_CHECKING:
     from starling.event import Payload
     from starling.provider import Usage
 
-__all__ = ["BudgetTrip", "Meter"]
-
-
-class BudgetTrip(Exception):  # noqa: N818 - control flow inside the loop, mapped before it reaches a caller
-    """A budget axis tripped; ``payload`` is the BudgetExceeded event that says how."""
-
-    def __init__(self, payload: BudgetExceeded) -> None:
-        super().__init__(payload.limit)
-        self.payload = payload
+__all__ = ["Meter"]
 
 
 @dataclass(slots=True)

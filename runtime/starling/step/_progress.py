@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from starling.step._tree import Node
 
@@ -13,7 +14,11 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Which events of a recording of this length were reproduced. Not thread-safe."""
+    """Which events of a recording of this length were reproduced.
+
+    Asking is amortised O(1): each node remembers a prefix in which nothing is left. Reading is thread-safe, because an
+    older prefix that overwrites a newer one is still right; who acts on the answer holds a lock.
+    """
 
     __slots__ = ("_taken",)
 
@@ -26,11 +31,15 @@ class Progress:
 
     def take_until(self, node: Node, index: int) -> list[int]:
         """Mark what a call did up to ``index``, its nested calls included, and return what was left of that."""
-        taken = [own for own in node.own if own <= index and not self._taken[own]]
-        for own in taken:
-            self.take(own)
-            if own in node.children:
-                taken = taken + self.take_until(node.children[own], len(self._taken))
+        taken: list[int] = []
+        pending = [(node, index)]
+        while pending:
+            call, last = pending.pop()
+            for own in takewhile(last.__ge__, self.left(call)):
+                self.take(own)
+                taken.append(own)
+                if own in call.children:
+                    pending.append((call.children[own], len(self._taken)))
         return taken
 
     def is_taken(self, index: int) -> bool:
@@ -38,19 +47,44 @@ class Progress:
         return bool(self._taken[index])
 
     def next_own(self, node: Node) -> int | None:
-        """The first of a node's own events that is left. Amortised O(1): ``node.passed`` remembers the prefix."""
-        while node.passed < len(node.own) and self._taken[node.own[node.passed]]:
-            node.passed += 1
-        return node.own[node.passed] if node.passed < len(node.own) else None
+        """The first of a node's own events that is left."""
+        return next(self.left(node), None)
 
     def left(self, node: Node) -> Iterator[int]:
         """What is left of a node's own events, lazily: callers look at the first few."""
-        self.next_own(node)
-        return (node.own[at] for at in range(node.passed, len(node.own)) if not self._taken[node.own[at]])
+        node.passed = self._skip_taken(node.own, node.passed)
+        return self._left(node.own, node.passed)
 
     def next_child(self, node: Node) -> int | None:
         """The first call of this node that was not dispatched yet."""
-        return next((index for index in node.children if not self._taken[index]), None)
+        return next(self.children_left(node), None)
+
+    def children_left(self, node: Node) -> Iterator[int]:
+        """The calls of this node that were not dispatched yet, lazily as in `left`."""
+        node.dispatched = self._skip_taken(node.calls, node.dispatched)
+        return self._left(node.calls, node.dispatched)
+
+    def overtaken(self, node: Node, index: int) -> bool:
+        """Whether this call, or one it made, has reproduced something that was recorded after ``index``.
+
+        Then its strands run in another order today, and ``index`` may be on its way. O(the call); asked only where
+        an order does not fit.
+        """
+        pending = [node]
+        while pending:
+            call = pending.pop()
+            if any(own > index and self._taken[own] for own in call.own):
+                return True
+            pending.extend(call.children.values())
+        return False
+
+    def _skip_taken(self, indexes: Sequence[int], start: int) -> int:
+        while start < len(indexes) and self._taken[indexes[start]]:
+            start += 1
+        return start
+
+    def _left(self, indexes: Sequence[int], start: int) -> Iterator[int]:
+        return (indexes[at] for at in range(start, len(indexes)) if not self._taken[indexes[at]])
 
     def first_left(self, start: int) -> int:
         """The first event from ``start`` on that is left; the length if none is."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from starling.errors import NondeterminismError
@@ -140,17 +141,20 @@ class ReplayJournal:
     async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
         """Hold back a call that a tool dispatched later in the recording, so that its other strands can go first.
 
-        Concurrent strands of a tool run in another order today, because effects take no time on replay. A dispatch
-        that the code itself reordered looks the same at first; nothing else comes then, and it diverges.
+        Concurrent strands of a tool run in another order today, because effects take no time on replay. That shows:
+        this strand has taken something that was recorded later than the call which is due. Where nothing shows it,
+        the code itself has another order, and diverges at once.
         """
         node = self._owner(parent)
         if node is self._root:
             return
         until = asyncio.get_running_loop().time() + _LONGEST_HOLD_S
         while asyncio.get_running_loop().time() < until:
-            children = [index for index in node.children if not self._progress.is_taken(index)]
-            matching = [index for index in children[:_STRANDS] if self._is_call(index, payload)]
-            if not matching or matching[0] == children[0]:
+            ahead = islice(self._progress.children_left(node), _STRANDS)
+            first = next(ahead, None)
+            if first is None or self._is_call(first, payload) or not self._progress.overtaken(node, first):
+                return
+            if not any(self._is_call(index, payload) for index in ahead):
                 return
             await asyncio.sleep(_HOLD_STEP_S)
 
@@ -166,9 +170,16 @@ class ReplayJournal:
         with self._lock:
             parent.check()
             index = self._progress.next_child(node) if parent.call_id else self._next_of_run(payload)
-            self._reproduce(node, index, payload, frame=parent, strict=not parent.call_id)
+            self._reproduce(node, index, payload, frame=parent, strict=self._is_strict(node, index, parent))
             assert index is not None, "an index that is None diverges"
             return node.children[index]
+
+    def _is_strict(self, node: Node, index: int | None, parent: Frame) -> bool:
+        """Whether what a node recorded before this dispatch must have been reproduced: not while strands overtake."""
+        if not parent.call_id:
+            return True
+        due = self._progress.next_own(node)
+        return node is not self._root and due is not None and due != index and not self._progress.overtaken(node, due)
 
     def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
         """Compare a further attempt."""
@@ -245,6 +256,7 @@ class ReplayJournal:
             if index is None or self._progress.is_taken(index):
                 raise self._diverge(node, None, produced, frame)
             self._progress.take(index)
+            frame.answer(name, request)
             recorded = self._payloads[index]
             assert isinstance(recorded, SideEffectRecorded)  # the tree holds nothing else there
             return recorded
@@ -336,8 +348,8 @@ class ReplayJournal:
     ) -> Any:
         """Compare with the event at ``index`` and take it; the recorded payload flows on.
 
-        ``strict``: what this node recorded before ``index`` must have been reproduced already. Not so where a tool
-        dispatches: an effect of another strand of it may be on its way, and what is missing is found at its outcome.
+        ``strict``: what this node recorded before ``index`` must have been reproduced already. Otherwise what is
+        missing is found at the call's outcome.
         """
         payload = self.dialect.written(payload)
         first = self._progress.next_own(node)
@@ -421,3 +433,7 @@ class ReplayJournal:
         """Take what is left of a call up to ``index``; calls it made count for the run's totals, as they did live."""
         for taken in self._progress.take_until(frame.node, index):
             frame.run.meter.observe(self._payloads[taken])
+        for name, by_request in frame.node.effects.items():
+            for request, effect in by_request.items():
+                if self._progress.is_taken(effect):
+                    frame.answer(name, request)

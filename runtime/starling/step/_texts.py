@@ -15,6 +15,7 @@ __all__ = [
     "interrupted_reason",
     "is_interruption",
     "result_not_encodable",
+    "said",
     "timed_out",
     "tool_failed",
     "tool_not_found",
@@ -26,6 +27,14 @@ CANCELLED_REASON = "context_canceled"
 DEADLINE_EXCEEDED = "context deadline exceeded"
 _INTERRUPTED_BY = "interrupted by "
 MAX_TURNS_EXCEEDED = "starling: max turns exceeded"
+
+
+def said(error: BaseException) -> str:
+    """What an exception says; its name if it cannot even say that."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the class is the user's
+        return type(error).__name__
 
 
 def tool_not_found(tool: str) -> str:

@@ -28,7 +28,9 @@ class Node:
         effects: effect name -> number of the request -> index.
         children: the calls that this one dispatched, by the index of their first Scheduled event.
         outcomes: attempt -> index of its Completed or Failed event.
+        calls: the keys of ``children``, in recorded order.
         passed: how many of ``own`` are known to be consumed (a prefix).
+        dispatched: the same for ``calls``.
     """
 
     call_id: str = ""
@@ -36,13 +38,21 @@ class Node:
     effects: dict[str, dict[int, int]] = field(default_factory=dict)
     children: dict[int, Node] = field(default_factory=dict)
     outcomes: dict[int, int] = field(default_factory=dict)
+    calls: list[int] = field(default_factory=list)
     passed: int = 0
+    dispatched: int = 0
 
     def add_effect(self, index: int, effect: SideEffectRecorded) -> None:
         """Note an effect; without an ordinal it answered the request of its own position."""
         by_request = self.effects.setdefault(effect.name, {})
         by_request[effect.ordinal or len(by_request) + 1] = index
         self.own.append(index)
+
+    def add_call(self, index: int, call: Node) -> None:
+        """Note a call that this one dispatched."""
+        self.own.append(index)
+        self.calls.append(index)
+        self.children[index] = call
 
     @property
     def last_outcome(self) -> int:
@@ -63,8 +73,8 @@ def build_tree(payloads: Sequence[Payload], *, owned_effects: bool) -> Node:
         match payload:
             case ToolCallScheduled(call_id=call_id, attempt=1):
                 parent = calls.get(payload.parent_call_id, root) if owned_effects else root
-                parent.own.append(index)
-                parent.children[index] = calls[call_id] = Node(call_id=call_id)
+                calls[call_id] = Node(call_id=call_id)
+                parent.add_call(index, calls[call_id])
             case ToolCallScheduled(call_id=call_id) if call_id in calls:
                 calls[call_id].own.append(index)
             case ToolCallCompleted(call_id=call_id) | ToolCallFailed(call_id=call_id) if call_id in calls:

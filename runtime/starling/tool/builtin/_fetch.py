@@ -44,7 +44,7 @@ def fetch() -> FunctionTool[[str], Coroutine[Any, Any, str]]:
         MissingExtraError: httpx is not installed.
     """
     if importlib.util.find_spec("httpx") is None:
-        raise MissingExtraError('the fetch tool needs httpx: pip install "pytest-starling[fetch]"', extra="fetch")
+        raise MissingExtraError("pip install 'pytest-starling[fetch]'", extra="fetch")
     return tool(_fetch, name="fetch", idempotent=True)
 
 

@@ -1,0 +1,144 @@
+"""What a run costs grows with its length, not with the square of it: counted, not timed."""
+
+from __future__ import annotations
+
+import pytest
+
+from starling import step, tool
+from starling.provider import _request_hash as request_hash
+from starling.step import _replay
+from starling.step._progress import Progress
+from starling.step._replay import ReplayJournal
+from starling.step._tree import Node, build_tree
+from starling.testing import ScriptedProvider
+from tests.agent_kit import agent, record, replays
+
+COUNT = 200
+
+
+class Counting(list):
+    """A list that counts how often an element is looked at."""
+
+    reads = 0
+
+    def __getitem__(self, at):
+        self.reads += 1
+        return super().__getitem__(at)
+
+    def __iter__(self):
+        for at in range(len(self)):
+            yield self[at]
+
+
+def counting(node):
+    """The same call; all that is read of it is counted."""
+    node.own, node.calls = Counting(node.own), Counting(node.calls)
+    for child in node.children.values():
+        counting(child)
+    return node
+
+
+def reads(node):
+    return node.own.reads + node.calls.reads + sum(reads(child) for child in node.children.values())
+
+
+def call_of(count):
+    """A node that dispatched so many calls, each of which has one event of its own; and how many events those are."""
+    node = Node()
+    for number in range(count):
+        node.add_call(2 * number, Node(own=[2 * number + 1]))
+    return counting(node), 2 * count
+
+
+def test_the_next_child_is_found_without_looking_at_those_before_it():
+    node, length = call_of(COUNT)
+    progress = Progress(length)
+    for number in range(COUNT):
+        assert progress.next_child(node) == 2 * number
+        progress.take(2 * number)
+    assert progress.next_child(node) is None
+    assert reads(node) <= 4 * COUNT
+
+
+def test_children_taken_in_another_order_are_skipped():
+    node, length = call_of(5)
+    progress = Progress(length)
+    progress.take(2)
+    progress.take(6)
+    assert list(progress.children_left(node)) == [0, 4, 8]
+    progress.take(0)
+    assert progress.next_child(node) == 4
+
+
+def test_what_a_call_did_is_taken_with_its_nested_calls_up_to_its_end():
+    node, length = call_of(4)
+    progress = Progress(length)
+    progress.take(0)
+    assert sorted(progress.take_until(node, 4)) == [2, 3, 4, 5]
+    assert [index for index in range(length) if not progress.is_taken(index)] == [1, 6, 7]
+
+
+def test_a_call_that_ends_again_and_again_is_looked_at_once():
+    node, length = call_of(COUNT)
+    progress = Progress(length)
+    for number in range(COUNT):
+        assert progress.take_until(node, 2 * number) == [2 * number, 2 * number + 1]
+    assert reads(node) <= 10 * COUNT
+
+
+def nesting(count, **options):
+    @tool
+    async def inner() -> str:
+        return "x"
+
+    @tool
+    async def outer() -> int:
+        for _ in range(count):
+            await step.call_tool(step.ToolCall(name="inner", args={}))
+        return count
+
+    return agent(ScriptedProvider().tool_call("outer").turn().text("done"), inner, outer, **options)
+
+
+@pytest.mark.parametrize("policy", ["run", "stub"])
+async def test_replaying_a_nested_call_does_not_look_at_all_the_others(monkeypatch, policy):
+    recorded = await record(nesting(COUNT))
+    roots, compared = [], []
+
+    def tree(*args, **options):
+        roots.append(counting(build_tree(*args, **options)))
+        return roots[-1]
+
+    equal = ReplayJournal._equal
+    monkeypatch.setattr(_replay, "build_tree", tree)
+    monkeypatch.setattr(ReplayJournal, "_equal", lambda *args: compared.append(args[1]) or equal(*args))
+
+    await replays(recorded, nesting(COUNT), tools={"outer": policy})
+
+    (root,) = roots
+    assert reads(root) <= 32 * COUNT
+    assert len(compared) <= 4 * COUNT
+
+
+def turning(count):
+    @tool
+    async def ping() -> str:
+        return "pong"
+
+    script = ScriptedProvider()
+    for _ in range(count):
+        script.tool_call("ping").turn()
+    return agent(script.text("done"), ping, max_turns=0)
+
+
+async def test_each_message_of_a_run_is_encoded_once_live_and_on_replay(monkeypatch):
+    encoded = []
+    original = request_hash._message
+    monkeypatch.setattr(request_hash, "_message", lambda message: encoded.append(message) or original(message))
+
+    recorded = await record(turning(COUNT))
+    live = len(encoded)
+    await replays(recorded, turning(COUNT))
+
+    assert live == 1 + 2 * COUNT
+    assert len(encoded) == 2 * live
