@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -567,3 +569,22 @@ async def test_an_exception_that_cannot_be_shown_goes_by_its_name():
 
     assert recorded.one("SideEffectRecorded").error.message == "MuteError"
     await replays(recorded, one(body))
+
+
+async def test_an_effect_that_nobody_awaits_any_more_goes_quietly(monkeypatch):
+    """Its task is left behind by the call, and collected later."""
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda problem: complaints.append(problem.exc_value))
+
+    async def body():
+        coroutine = step.side_effect("slow", forever)
+        with contextlib.suppress(StopIteration):
+            contextvars.copy_context().run(coroutine.send, None)
+        left.append(coroutine)
+
+    left = []
+    await record(one(body))
+    left.clear()
+    gc.collect()
+
+    assert complaints == []

@@ -17,7 +17,7 @@ from starling.errors import LogWriteError, NondeterminismError, RecordedEffectEr
 from starling.event import EffectError
 from starling.event import SideEffectRecorded as Effect
 from starling.step import _texts
-from starling.step._frame import Frame, current, current_frame, enter_effect
+from starling.step._frame import Frame, current, current_frame, enter_effect, leave
 from starling.step._journal import ABANDONED, abandoned
 from starling.tool import run_in_thread
 
@@ -101,7 +101,7 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
         await frame.run.journal.commit()
         raise
     finally:
-        current.reset(token)
+        leave(token)
     frame.run.journal.effect(frame, Effect(name=name, value=Raw(outcome), call_id=frame.call_id), request)
     await frame.run.journal.commit()
     return cast("T", decode(outcome))
@@ -126,7 +126,7 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
         frame.run.commit_blocking()
         raise
     finally:
-        current.reset(token)
+        leave(token)
     frame.run.journal.effect(frame, Effect(name=name, value=Raw(outcome), call_id=frame.call_id), request)
     frame.run.commit_blocking()
     return cast("T", decode(outcome))

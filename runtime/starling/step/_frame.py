@@ -6,7 +6,8 @@ gets a copy of the context) and whatever they await.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from starling.errors import StepContextError
 if TYPE_CHECKING:
     from starling.step._run import Run
 
-__all__ = ["Frame", "current", "current_frame", "enclosing", "enter_effect"]
+__all__ = ["Frame", "current", "current_frame", "enclosing", "enter_effect", "leave"]
 
 
 class Frame:
@@ -131,6 +132,12 @@ def current_frame(what: str) -> Frame | None:
 def enter_effect(frame: Frame, name: str) -> _InEffect:
     """The marker to put into `current` while an effect's callable runs."""
     return _InEffect(frame, name)
+
+
+def leave(token: Token[Frame | _InEffect | None]) -> None:
+    """Give `current` back what it held. A forgotten task is closed by the garbage collector, in no context of ours."""
+    with suppress(ValueError):
+        current.reset(token)
 
 
 def enclosing() -> tuple[Frame | None, str]:

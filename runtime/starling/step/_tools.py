@@ -18,7 +18,7 @@ from starling._ulid import new as new_ulid
 from starling.errors import NondeterminismError, StepContextError, ToolCallError
 from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
-from starling.step._frame import Frame, current, current_frame
+from starling.step._frame import Frame, current, current_frame, leave
 from starling.step._interruption import Interruption
 from starling.step._invoke import OF_THE_RUN, Failure, outcome_of, times_cancelled
 from starling.tool import CallPolicy, call_policy, default_backoff
@@ -273,7 +273,7 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
             _record_cancellation(run, frame, attempt, _elapsed_ms(began))
         raise
     finally:
-        current.reset(token)
+        leave(token)
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
