@@ -123,13 +123,23 @@ async def test_turns_asked_for_at_the_same_time_follow_each_other():
     await replays(recorded, make())
 
 
-async def test_outside_of_a_run_and_inside_an_effect_there_is_no_turn():
+async def test_outside_of_a_run_there_is_no_turn():
     with pytest.raises(StepContextError, match="outside of a run"):
         await ask("x")
 
+
+async def test_a_model_call_inside_an_effect_is_refused_by_name():
+    """Its turn would be recorded, and a replay, which does not run the effect, would not reproduce it."""
+    refused = []
+
     @tool
     async def outer() -> None:
-        await step.side_effect("x", lambda: ask("y"))
+        try:
+            await step.side_effect("x", lambda: ask("why"))
+        except StepContextError as error:
+            refused.append(str(error))
 
     recorded = await record(agent(calls("outer"), outer))
-    assert "would not be recorded" in recorded.end.error
+
+    assert refused == ["a model call inside a side effect cannot be recorded; call the model outside of it"]
+    assert [payload.KIND for payload in recorded.payloads].count(Kind.TurnStarted) == 2

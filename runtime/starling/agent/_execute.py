@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starling import ambient
 from starling._ulid import new as new_ulid
-from starling.agent._loop import NOT_FOR_THE_LOG, Conversation, Ending, completed, conclude, converse
+from starling.agent._loop import Conversation, Ending, completed, conclude, converse
 from starling.agent._result import result_of
 from starling.agent._transcript import prompt_changes, user_message
 from starling.agent._wiring import run_started
@@ -30,7 +30,7 @@ from starling.step._dialect import OURS, dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._frame import Frame, current, enclosing
 from starling.step._interruption import Interruption
-from starling.step._journal import LiveJournal
+from starling.step._journal import NOT_FOR_THE_LOG, LiveJournal
 from starling.step._meter import Meter
 from starling.step._replay import ReplayJournal
 from starling.step._run import Run

@@ -15,12 +15,9 @@ from starling.errors import (
     BudgetExceededError,
     BudgetTripError,
     InternalRunError,
-    LogWriteError,
     MaxTurnsExceededError,
-    NondeterminismError,
     ProviderCallError,
     RunFailedError,
-    RunInUseError,
     StarlingError,
     ToolCallError,
     TurnFailedError,
@@ -43,9 +40,6 @@ if TYPE_CHECKING:
     from starling.step._tools import Outcome
 
 __all__ = ["Conversation", "Ending", "conclude", "converse"]
-
-NOT_FOR_THE_LOG = (NondeterminismError, LogWriteError, RunInUseError)
-"""Ends of a run that are no events: the recording has no place for them, or the log does not take any more."""
 
 
 @dataclass(slots=True, kw_only=True)

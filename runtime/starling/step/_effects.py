@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starling import ambient
 from starling._cbor import Raw, decode, encode
-from starling.errors import LogWriteError, NondeterminismError, RecordedEffectError, RunInUseError
+from starling.errors import RecordedEffectError
 from starling.event import EffectError
 from starling.event import SideEffectRecorded as Effect
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame, enter_effect, leave
-from starling.step._journal import ABANDONED, abandoned
+from starling.step._journal import ABANDONED, NOT_FOR_THE_LOG, abandoned
 from starling.tool import run_in_thread
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _LONGEST_WAIT_S = 10.0
 _WAIT_STEP_S = 0.005
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NOT_EFFECTS = (NondeterminismError, LogWriteError, RunInUseError)
-"""Failures of the run itself, which an effect's callable may pass on but which are not the effect's outcome."""
 
 
 def now() -> datetime:
@@ -89,7 +87,7 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
     token = current.set(enter_effect(frame, name))
     try:
         outcome = encode(await _call(function), max_depth=MAX_VALUE_DEPTH)
-    except _NOT_EFFECTS:
+    except NOT_FOR_THE_LOG:
         raise
     except asyncio.CancelledError as error:
         if not frame.closed:
@@ -119,7 +117,7 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
     token = current.set(enter_effect(frame, name))
     try:
         outcome = encode(function(), max_depth=MAX_VALUE_DEPTH)
-    except _NOT_EFFECTS:
+    except NOT_FOR_THE_LOG:
         raise
     except (Exception, SystemExit) as error:
         frame.run.journal.effect(frame, _failed(frame, name, error), request)

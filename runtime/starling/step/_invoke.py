@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from starling._cbor import Raw, decode, encode
 from starling.errors import (
-    LogWriteError,
-    NondeterminismError,
-    RunInUseError,
     ToolError,
     TransientToolError,
     TurnFailedError,
     UnencodableValueError,
 )
 from starling.step import _texts
+from starling.step._journal import NOT_FOR_THE_LOG
 from starling.tool import call_policy, reject_malformed, to_plain
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ __all__ = ["OF_THE_RUN", "Failure", "outcome_of", "times_cancelled"]
 MAX_RESULT_DEPTH = 31
 """A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
 
-OF_THE_RUN = (NondeterminismError, LogWriteError, RunInUseError, TurnFailedError)
+OF_THE_RUN = (*NOT_FOR_THE_LOG, TurnFailedError)
 """Failures of the run, not of the tool in which they surface."""
 
 _PANICS = (SystemExit, RecursionError, MemoryError)

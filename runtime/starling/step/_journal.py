@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starling._ulid import new as new_ulid
-from starling.errors import InvalidAppendError, LogWriteError, RunInUseError, StarlingError
+from starling.errors import InvalidAppendError, LogWriteError, NondeterminismError, RunInUseError, StarlingError
 from starling.event import Chain, EffectError, event_hash
 from starling.event import SideEffectRecorded as Effect
 from starling.step._bounded import carry_out
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from starling.provider import Request
     from starling.step._frame import Frame
 
-__all__ = ["ABANDONED", "Journal", "LiveJournal", "abandoned"]
+__all__ = ["ABANDONED", "NOT_FOR_THE_LOG", "Journal", "LiveJournal", "abandoned"]
+
+NOT_FOR_THE_LOG = (NondeterminismError, LogWriteError, RunInUseError)
+"""Failures of the run that are no events: the recording has no place for them, or the log takes nothing any more."""
 
 ABANDONED = "starling/abandoned"
 """Stands for the type of an effect that was asked for and then cut off: cancelled, or left behind by its call."""

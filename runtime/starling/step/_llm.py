@@ -14,6 +14,7 @@ from starling.errors import (
     InvalidStreamError,
     MissingRawResponseHashError,
     ProviderError,
+    StepContextError,
     TurnFailedError,
     UnencodableValueError,
 )
@@ -72,7 +73,7 @@ async def llm_call(request: Request) -> Turn:
     """
     frame = current_frame("llm_call")
     if frame is None:
-        raise UnencodableValueError("step.llm_call cannot be used inside a side effect: its turn would not be recorded")
+        raise StepContextError("a model call inside a side effect cannot be recorded; call the model outside of it")
     async with frame.run.turn:
         try:
             return await _turn(frame, request)
