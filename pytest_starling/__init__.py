@@ -12,6 +12,7 @@ _guard      what stands in the runtime's slot while a golden test runs
 _attempt    one run of a golden test, recording or replaying, and what it comes to
 _phases     its setup, call and teardown
 _doubts     what a person should look at though a recording replays
+_nondeterminism  what a recording lacks because code went past `starling.step`
 _recorder   the protocol of a test that may be recorded: replay, record, verify, put in place
 _saving     what is kept of a recording, and its way to the disk
 _fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
@@ -35,5 +36,6 @@ __all__ = ["StarlingWarning"]
 class StarlingWarning(pytest.PytestWarning):
     """Something about a golden fixture that a person should look at.
 
-    It is old, git ignores it, or the marker names a tool that it lacks.
+    It is old, git ignores it, the marker names a tool that it lacks, or code under test used a clock, randomness or IO
+    that is not recorded.
     """

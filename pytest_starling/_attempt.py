@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _doubts, _failure, _variable
+from pytest_starling import _doubts, _failure, _nondeterminism, _variable
 from pytest_starling._guard import Guard
 from pytest_starling._marker import configured
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_starling._failure import Failure
     from pytest_starling._marker import GoldenMark
     from pytest_starling._session import GoldenItem
-    from starling.replay import Fixture, FixtureRun
+    from starling.replay import Fixture, FixtureRun, PatchUse, UndeclaredCall
 
 __all__ = ["Attempt"]
 
@@ -87,7 +87,7 @@ class Attempt:
         if self.problem:
             self.guard.refuse(self.problem.error)
         else:
-            self.guard.open(RecordingSession())
+            self.guard.open(RecordingSession(_nondeterminism.watcher(self.golden.settings)))
 
     def _load_recording(self, mark: GoldenMark) -> None:
         from starling.replay import ReplayingSession
@@ -134,6 +134,18 @@ class Attempt:
         if session is None:
             return ()
         return tuple(session.played if self.replaying else session.runs)
+
+    @property
+    def undeclared(self) -> tuple[UndeclaredCall, ...]:
+        """While recording: what the runs' own code used past `starling.step` so far."""
+        session: Any = self.guard.session
+        return () if session is None or self.replaying else session.undeclared
+
+    @property
+    def patches(self) -> tuple[PatchUse, ...]:
+        """What a replay's runs asked `step.patched` and `step.deprecate_patch` so far."""
+        session: Any = self.guard.session
+        return tuple(session.patches) if self.replaying and session is not None else ()
 
     @property
     def divergences(self) -> tuple[Any, ...]:

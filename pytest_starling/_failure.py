@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_starling._session import GoldenItem
@@ -29,6 +29,7 @@ __all__ = [
     "kept",
     "missing",
     "not_saved",
+    "undeclared",
     "unfinished",
     "unseen",
     "unusable",
@@ -156,7 +157,7 @@ def from_errors(golden: GoldenItem, errors: Sequence[Exception], fixture: Fixtur
     """What a session found: divergences, live calls, runs of fixtures that outlive the test."""
     from starling.errors import LiveCallError, NondeterminismError
 
-    first, *rest = errors
+    first = errors[0]
     outcome = "diverged" if any(isinstance(error, NondeterminismError) for error in errors) else "misused"
     if isinstance(first, NondeterminismError):
         headline, details = _diverged(golden, first, fixture)
@@ -166,7 +167,7 @@ def from_errors(golden: GoldenItem, errors: Sequence[Exception], fixture: Fixtur
     return Failure(
         outcome=outcome,
         headline=headline,
-        details=(*details, *_folded(rest)),
+        details=(*details, *_folded(errors)),
         errors=tuple(errors),
     )
 
@@ -192,11 +193,22 @@ def _went_wrong(error: Exception, *, live: bool) -> tuple[str, tuple[str, ...]]:
     return f"golden run {'went live' if live else 'misused'}: {first}", (rest[:1].upper() + rest[1:],) if rest else ()
 
 
-def _folded(rest: Iterable[Exception]) -> tuple[str, ...]:
-    count = len(list(rest))
-    if not count:
-        return ()
-    return ("", f"{count} more {'failure' if count == 1 else 'failures'} followed; mend the first cause first")
+def _folded(errors: Sequence[Exception]) -> tuple[str, ...]:
+    """What followed the first cause, in one line: the same change seen again, and what may have causes of its own."""
+    from starling.replay import fold_consequences
+
+    divergences = fold_consequences(one for error in errors for one in getattr(error, "divergences", ()))
+    others = [error for error in errors if not getattr(error, "divergences", ())]
+    consequences = sum(1 for divergence in divergences if divergence.cause_seq)
+    count = len(divergences) + len(others) - consequences - 1
+    parts = [
+        *([f"and {consequences} consequence{'' if consequences == 1 else 's'} of it"] if consequences else []),
+        *(
+            [f"{count} more {'failure' if count == 1 else 'failures'} followed; mend the first cause first"]
+            * (count > 0)
+        ),
+    ]
+    return ("", "; ".join(parts)) if parts else ()
 
 
 def unseen(*, recorded: int = 0) -> Failure:
@@ -223,6 +235,21 @@ def unfinished(count: int) -> Failure:
         outcome="unfinished",
         headline=f"golden run not recorded: {runs} not over when the test ended",
         details=("Await the run, or join its thread, before the test returns; only whole runs are kept.",),
+    ).raised()
+
+
+def undeclared(golden: GoldenItem, lines: Sequence[str]) -> Failure:
+    """The test's code used clocks, randomness or IO past `starling.step`, and that is not to be recorded."""
+    places = "place depends" if len(lines) == 1 else "places depend"
+    return Failure(
+        outcome="undeclared",
+        headline=f"golden run not recorded: {len(lines)} {places} on something that is not recorded",
+        details=(
+            *lines,
+            "",
+            f"The recording was thrown away; {kept(golden)}.",
+            "With golden_nondeterminism = warn, and StarlingWarning being no error, it is kept and this is a warning.",
+        ),
     ).raised()
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starling.ambient import RunIntent
     from starling.errors import LiveCallError
-    from starling.replay import RecordingSession, ReplayingSession
+    from starling.replay import PatchUse, RecordingSession, ReplayingSession
 
 __all__ = ["Guard"]
 
@@ -70,6 +70,11 @@ class Guard:
     def refused(self, error: LiveCallError) -> None:
         """A provider was reached while replaying."""
         self._found.append(error)
+
+    def patch_used(self, use: PatchUse) -> None:
+        """A replayed run asked for a patch."""
+        if self.session is not None:
+            self.session.patch_used(use)
 
     @property
     def failures(self) -> list[Exception]:

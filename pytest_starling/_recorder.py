@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_starling import _failure, _report
+from pytest_starling import _failure, _nondeterminism, _report
 from pytest_starling._phases import sibling_of
 from pytest_starling._saving import fixture_of, save
 from pytest_starling._state import golden_item
@@ -128,8 +128,13 @@ class _Recorder:
         unfinished = sum(1 for one in runs if not one.ended)
         if unfinished:
             return _failure.unfinished(unfinished)
+        undeclared = run.attempt.undeclared if run.attempt else ()
+        refusal = _nondeterminism.judge(self.golden, undeclared)
+        if refusal:
+            return refusal
         verify = (lambda path: self._verify(path, run)) if self.golden.settings.verify else None
-        return save(self.golden, fixture_of(self.golden, runs), verify=verify)
+        failure = save(self.golden, fixture_of(self.golden, runs), verify=verify)
+        return _nondeterminism.as_cause(self.golden, failure, undeclared)
 
     def _verify(self, temporary: Path, run: _Ran) -> Failure | None:
         """Replay what was just recorded."""

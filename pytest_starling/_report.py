@@ -11,6 +11,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_starling import _patches
+from pytest_starling._state import GOLDEN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,7 +84,8 @@ def _publish(golden: GoldenItem, attempt: Attempt, report: pytest.TestReport, ou
     properties = _properties(golden, attempt)
     for store in (golden.item.user_properties, report.user_properties):
         store[:] = [*(pair for pair in store if not str(pair[0]).startswith("starling.")), *properties.items()]
-    _tell(report, {**properties, "outcome": outcome})
+    state = golden.item.config.stash[GOLDEN]
+    _tell(report, {**properties, "outcome": outcome, **_patches.told(state, attempt)})
 
 
 def _tell(report: pytest.TestReport, told: dict[str, Any]) -> None:
@@ -98,6 +102,8 @@ def _properties(golden: GoldenItem, attempt: Attempt) -> dict[str, Any]:
         "starling.run_id": divergences[0].run_id if divergences else runs[0].run_id if runs else "",
         "starling.divergences": len(divergences),
     }
+    if attempt.undeclared:
+        properties["starling.undeclared"] = len(attempt.undeclared)
     if divergences:
         first = divergences[0]
         kind = first.expected_kind or first.kind
@@ -187,6 +193,7 @@ def collection_line(golden: Golden) -> str:
 def summarise(golden: Golden, terminal: TerminalReporter) -> None:
     """The summary section: what was recorded, and how much diverged or is missing. Nothing if all just replayed."""
     lines = [*_changed_files(golden), *_in_need(golden)] or _nothing_recorded(golden)
+    lines += _patches.lines(golden, terminal.config)
     if lines:
         terminal.write_sep("=", "golden runs")
         for line in lines:
@@ -194,7 +201,7 @@ def summarise(golden: Golden, terminal: TerminalReporter) -> None:
 
 
 _FILES = {
-    "recorded": "recorded  {fixture}",
+    "recorded": "recorded  {fixture}{undeclared}",
     "adopted": "adopted   {fixture} (it replays under its new name; no provider was called)",
 }
 _COUNTS = {
@@ -205,6 +212,7 @@ _COUNTS = {
     "unseen": "{count} without a run",
     "unfinished": "{count} with a run that was not over",
     "unstable": "{count} passed while recorded, but not on replay",
+    "undeclared": "{count} not saved because of undeclared nondeterminism",
     "unsaved": "{count} not saved",
     "ignored": "{count} recorded, but ignored by git",
     "misused": "{count} misused",
@@ -215,11 +223,19 @@ _COUNTS = {
 
 def _changed_files(golden: Golden) -> list[str]:
     return [
-        text.format(fixture=outcome.get("starling.fixture", ""))
+        text.format(fixture=outcome.get("starling.fixture", ""), undeclared=_undeclared(outcome))
         for kind, text in _FILES.items()
         for outcome in golden.outcomes.values()
         if outcome["outcome"] == kind
     ]
+
+
+def _undeclared(outcome: dict[str, Any]) -> str:
+    """What to say beside a recording that may not hold."""
+    count = outcome.get("starling.undeclared", 0)
+    return (
+        f" (undeclared nondeterminism in {count} place{'' if count == 1 else 's'}, see the warnings)" if count else ""
+    )
 
 
 def _in_need(golden: Golden) -> list[str]:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import pytest
 
-from pytest_starling._options import MODES
+from pytest_starling._options import MODES, NONDETERMINISM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Mode", "Settings", "in_ci", "read_settings"]
+__all__ = ["Mode", "Nondeterminism", "Settings", "in_ci", "read_settings"]
 
 Mode: TypeAlias = Literal["replay", "new", "changed", "all"]
+Nondeterminism: TypeAlias = Literal["warn", "error", "off"]
 
 _CI_VARIABLES = (
     "CI",
@@ -47,6 +48,8 @@ class Settings:
         folder: where fixtures are kept, absolute.
         verify: replay each recording once before it is put in place.
         compare_cost: a changed price is a divergence.
+        nondeterminism: what becomes of a recording whose code uses clocks, randomness or IO past `starling.step`:
+            a warning (``warn``), a failure (``error``); ``off`` does not look for it.
     """
 
     mode: Mode
@@ -55,6 +58,7 @@ class Settings:
     folder: Path
     verify: bool = True
     compare_cost: bool = False
+    nondeterminism: Nondeterminism = "warn"
 
     @property
     def records(self) -> bool:
@@ -89,7 +93,15 @@ def read_settings(config: pytest.Config) -> Settings:
         folder=Path(os.path.normpath(root / (config.getoption("golden_dir") or config.getini("golden_dir")))),
         verify=config.getini("golden_verify") if verify is None else verify == "on",
         compare_cost=config.getini("golden_compare_cost"),
+        nondeterminism=_nondeterminism(config),
     )
+
+
+def _nondeterminism(config: pytest.Config) -> Nondeterminism:
+    chosen = config.getoption("golden_nondeterminism") or config.getini("golden_nondeterminism")
+    if chosen not in NONDETERMINISM:
+        raise pytest.UsageError(f"golden_nondeterminism = {chosen!r} is none of {', '.join(NONDETERMINISM)}")
+    return cast("Nondeterminism", chosen)
 
 
 def _mode(config: pytest.Config) -> Mode:

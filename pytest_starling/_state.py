@@ -27,6 +27,7 @@ class Golden:
     Attributes:
         children: what each collector yielded, while tests are collected. Kept to tell names that differ by case.
         items: the selected golden items.
+        partial: some tests were deselected.
         outcomes: by node id, what became of each golden test; on the controller too.
     """
 
@@ -36,6 +37,7 @@ class Golden:
         self.children: dict[pytest.Collector, Sequence[Any]] = {}
         self.items: list[GoldenItem] = []
         self.outcomes: dict[str, dict[str, Any]] = {}
+        self.partial = False
 
     @property
     def settings(self) -> Settings:
@@ -49,6 +51,10 @@ class Golden:
 
             self._settings = read_settings(self._config)
         return self._settings
+
+    def pytest_deselected(self) -> None:
+        """Note that not everything is run. A hook, as below."""
+        self.partial = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what became of a golden test. A hook: this value is registered as a plugin, on the controller too."""

@@ -34,23 +34,25 @@ def show(value: Any, limit: int = _LONGEST_VALUE) -> str:
             return json.dumps(value)
         case int() | float():
             return shorten(repr(value), limit)
-        case dict() | list() | tuple():
-            return shorten(_json(value), limit)
         case _:
-            return shorten(repr(value), limit)
+            plain = isinstance(value, dict | list | tuple) or hasattr(type(value), "__dataclass_fields__")
+            return shorten(_json(value) if plain else repr(value), limit)
 
 
 def changed_text(recorded: str, produced: str) -> list[str]:
     """Two texts as a line diff around what differs: ``- `` recorded, ``+ `` produced."""
     from difflib import ndiff
 
-    old, new, skipped = _from_first_difference(recorded.splitlines(), produced.splitlines())
+    lines = recorded.splitlines(), produced.splitlines()
+    if lines[0] == lines[1]:  # what differs is how lines end
+        lines = _with_ends(recorded), _with_ends(produced)
+    old, new, skipped = _from_first_difference(*lines)
     if len(old) == len(new) == 1:
         return _changed_line(old[0], new[0])
     found = [line for line in ndiff(old[:_MOST_COMPARED], new[:_MOST_COMPARED]) if line[0] != "?"]
-    lines = [_cut(line) for line in _with_context(found)]
-    shown = lines[:_MOST_LINES]
-    more = len(lines) - len(shown)
+    diff = [_cut(line) for line in _with_context(found)]
+    shown = diff[:_MOST_LINES]
+    more = len(diff) - len(shown)
     return [
         *([f"  … {skipped} equal line{'' if skipped == 1 else 's'}"] if skipped else []),
         *shown,
@@ -75,6 +77,14 @@ def _plain(value: Any) -> Any:
         return show(value)
     slots = getattr(type(value), "__dataclass_fields__", None)
     return {name: getattr(value, name) for name in slots} if slots else repr(value)
+
+
+def _with_ends(text: str) -> list[str]:
+    """The lines of a text with what ends each of them, to be seen."""
+    return [
+        f"{line}{json.dumps(whole[len(line) :])[1:-1]}"
+        for whole, line in zip(text.splitlines(keepends=True), text.splitlines(), strict=True)
+    ]
 
 
 def _from_first_difference(old: list[str], new: list[str]) -> tuple[list[str], list[str], int]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from starling import Agent, Config, MemoryLog, replay
+from starling import Agent, Config, MemoryLog, ambient, replay
 from starling.errors import NondeterminismError
 from starling.event import Kind, validate
+from starling.replay import FixtureRun, ReplayingSession
 from starling.testing import ScriptedProvider
 
 MODEL = "gpt-4o-mini"
@@ -98,3 +99,24 @@ async def diverges(recorded: Recorded, today: Agent, **options: Any) -> Any:
     with pytest.raises(NondeterminismError) as raised:
         await replay(recorded.log, recorded.run_id, today, **options)
     return raised.value.divergence
+
+
+def playing(recorded: Recorded) -> ReplayingSession:
+    """A session that plays one recording back, as the plugin does for a test."""
+    return ReplayingSession([FixtureRun(run_id=recorded.run_id, events=tuple(recorded.events), began=1, ended=2)])
+
+
+async def again(recorded: Recorded, today: Agent, *, blocking: bool = False) -> Recorded:
+    """What a caller of today's `Agent.run` (or its twin) gets while the recording is played back."""
+    goal = recorded.payloads[0].goal
+    result = error = None
+    session = playing(recorded)
+    with ambient.activate(session):
+        try:
+            result = await asyncio.to_thread(today.run_sync, goal) if blocking else await today.run(goal)
+        except (Exception, asyncio.CancelledError) as raised:
+            error = raised
+    session.finish()
+    assert session.failures == []
+    events = await today.log.read(recorded.run_id)
+    return Recorded(log=today.log, run_id=recorded.run_id, events=events, result=result, error=error)

@@ -18,10 +18,20 @@ from starling._version import __version__
 
 if TYPE_CHECKING:
     from starling import errors, step
-    from starling.agent import Agent, CacheStats, Config, Done, RunResult, TextDelta, ToolCallEnded, ToolCallStarted
+    from starling.agent import (
+        Agent,
+        CacheStats,
+        Config,
+        CustomLoop,
+        Done,
+        RunResult,
+        TextDelta,
+        ToolCallEnded,
+        ToolCallStarted,
+    )
     from starling.budget import Budget
     from starling.eventlog import MemoryLog, SQLiteLog, open_log
-    from starling.replay import replay, replay_sync
+    from starling.replay import replay, replay_all, replay_all_sync, replay_sync
     from starling.step import Divergence
     from starling.tool import tool
 
@@ -30,6 +40,7 @@ _HOMES = {
     "Budget": "budget",
     "CacheStats": "agent",
     "Config": "agent",
+    "CustomLoop": "agent",
     "Divergence": "step",
     "Done": "agent",
     "MemoryLog": "eventlog",
@@ -39,6 +50,8 @@ _HOMES = {
     "ToolCallEnded": "agent",
     "ToolCallStarted": "agent",
     "open_log": "eventlog",
+    "replay_all": "replay",
+    "replay_all_sync": "replay",
     "replay_sync": "replay",
 }
 _MODULES = ("errors", "replay", "step", "tool")
@@ -49,6 +62,7 @@ __all__ = [
     "Budget",
     "CacheStats",
     "Config",
+    "CustomLoop",
     "Divergence",
     "Done",
     "MemoryLog",
@@ -61,6 +75,8 @@ __all__ = [
     "errors",
     "open_log",
     "replay",
+    "replay_all",
+    "replay_all_sync",
     "replay_sync",
     "step",
     "tool",

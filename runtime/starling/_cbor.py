@@ -47,6 +47,7 @@ __all__ = [
     "map_head",
     "text_item",
     "utf8",
+    "written",
 ]
 
 WRITE_DEPTH = 32
@@ -199,6 +200,11 @@ codecs.register_error(LONE_SURROGATES, _replace_surrogates)
 def utf8(text: str) -> bytes:
     """Return the UTF-8 of ``text``; each lone surrogate becomes U+FFFD."""
     return text.encode("utf-8", LONE_SURROGATES)
+
+
+def written(text: str) -> str:
+    """Return ``text`` as it is read again once it was written: each lone surrogate is then U+FFFD."""
+    return text if text.isascii() else utf8(text).decode()
 
 
 def text_item(text: str) -> bytes:

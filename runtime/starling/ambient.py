@@ -3,7 +3,8 @@
 Strategy: one slot. While a session stands in it, every `Agent.run` of the process asks that session whether the run is
 recorded or replayed, and adapters ask it before they reach for the network. The pytest plugin is its main user.
 
-What belongs here: the slot, the protocols on both sides of it, and the two hooks that packages below `step` need.
+What belongs here: the slot, the protocols on both sides of it, who watches the code of a run, and the two hooks that
+packages below `step` need.
 What does not: how runs are matched, stored or compared (`starling.replay`).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
@@ -20,25 +21,34 @@ from starling.errors import LiveCallError, StarlingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from contextvars import Context
+    from types import BuiltinFunctionType, FrameType
 
     from starling.errors import NondeterminismError
     from starling.event import Event, RunStarted
 
 __all__ = [
     "REPLAY_VARIABLE",
+    "PatchUse",
     "ReplayOptions",
     "RunIntent",
     "RunPlayer",
     "RunRecorder",
     "Session",
     "ToolPolicy",
+    "Watcher",
     "activate",
     "active",
     "may_build_without_key",
     "override",
     "refuse_live_call",
     "side_effect",
+    "unwatched",
     "use_side_effects_of",
+    "watched_by",
+    "watched_thread",
+    "watcher",
 ]
 
 T = TypeVar("T")
@@ -82,12 +92,32 @@ class RunIntent:
     Attributes:
         parent_run_id, parent_call_id: the run and the tool call whose code starts it; empty at the top.
         parent_effect: the side effect whose callable starts it. A replay does not run that callable, nor this run.
+        resumes: the id of the run that is resumed; empty for a new one.
+        events: what that run had come to before.
     """
 
     started: RunStarted
     parent_run_id: str = ""
     parent_call_id: str = ""
     parent_effect: str = ""
+    resumes: str = ""
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchUse:
+    """One `step.patched` or `step.deprecate_patch` of a replayed run.
+
+    Attributes:
+        where: the call in the code, as file:line.
+        deprecated: whether it was `deprecate_patch`.
+        needed: whether this recording needs it: it predates the patch, or (``deprecated``) it has the patch's mark.
+    """
+
+    patch_id: str
+    where: str
+    deprecated: bool
+    needed: bool
 
 
 class RunRecorder(Protocol):
@@ -95,6 +125,10 @@ class RunRecorder(Protocol):
 
     def committed(self, events: Sequence[Event]) -> None:
         """These events are in the agent's own log now."""
+        ...
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Have a `Watcher` look at the run, if there is one. Entered by the run's own task, for as long as it takes."""
         ...
 
     def ended(self) -> None:
@@ -124,8 +158,13 @@ class RunPlayer(Protocol):
         """The run diverged; kept even if the code under test swallows ``error``."""
         ...
 
-    def skipped(self, call_id: str) -> None:
-        """A tool call is not run (again): runs that it started in the recording are not asked for."""
+    def skipped(self, call_id: str, before: int | None) -> None:
+        """A tool call is not run (again): runs that it started in the recording are not asked for.
+
+        Args:
+            before: only those that began before this recorded timestamp (Unix nanoseconds), when a further attempt of
+                the call began; None for all of them.
+        """
         ...
 
     def ended(self) -> None:
@@ -141,12 +180,42 @@ class Session(Protocol):
         """True if no provider may be reached."""
         ...
 
-    def begin(self, intent: RunIntent) -> RunRecorder | RunPlayer:
-        """A run starts. Raises a `StarlingError` when it has no place in this session."""
+    def begin(self, intent: RunIntent) -> RunRecorder | RunPlayer | Awaitable[RunPlayer]:
+        """A run starts. Raises a `StarlingError` when it has no place in this session.
+
+        A session that must look the run up in a log first gives an awaitable.
+        """
         ...
 
     def refused(self, error: LiveCallError) -> None:
         """A provider was reached while replaying; ``error`` is about to be raised there."""
+        ...
+
+    def patch_used(self, use: PatchUse) -> None:
+        """A replayed run asked for a patch."""
+        ...
+
+
+class Watcher(Protocol):
+    """Looks at what the code of a run calls while the run is recorded.
+
+    It is told on the spot, in the thread and context of the call. What it raises would be raised there.
+    """
+
+    def watch_thread(self) -> AbstractContextManager[None]:
+        """Be told of the calls that are made in this thread until the block ends."""
+        ...
+
+    def called(self, function: BuiltinFunctionType, caller: FrameType) -> None:
+        """A function written in C is about to be called."""
+        ...
+
+    def entered(self, frame: FrameType) -> None:
+        """A function written in Python has been entered."""
+        ...
+
+    def audited(self, event: str, arguments: tuple[Any, ...], caller: FrameType) -> None:
+        """The interpreter announces an audit event."""
         ...
 
 
@@ -180,6 +249,36 @@ def override(session: Session) -> Iterator[None]:
         yield
     finally:
         _override.reset(token)
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("starling_watcher", default=None)
+
+
+def watcher() -> Watcher | None:
+    """Who looks at the code of this context."""
+    return _watcher.get()
+
+
+@contextmanager
+def watched_by(watcher: Watcher | None) -> Iterator[None]:
+    """Have this context, and what it starts, looked at; None: by nobody."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a forgotten task is closed by the garbage collector, in no context of ours
+            _watcher.reset(token)
+
+
+def unwatched() -> AbstractContextManager[None]:
+    """For code of providers and event logs: nothing of what it calls is a part of what a replay compares."""
+    return watched_by(None)
+
+
+def watched_thread(context: Context | None = None) -> AbstractContextManager[None]:
+    """Tell the watcher of a context (None: of this one) what is called in this thread, if there is a watcher."""
+    looking = _watcher.get() if context is None else context.get(_watcher)
+    return nullcontext() if looking is None else looking.watch_thread()
 
 
 def may_build_without_key() -> bool:

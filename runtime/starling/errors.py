@@ -202,7 +202,7 @@ class ToolCallError(RunFailedError):
 
 
 class ProviderCallError(RunFailedError):
-    """The provider failed; what it raised is ``__cause__`` (`RateLimitError`, `AuthError`, …) in a live run."""
+    """The provider failed; what it raised is ``__cause__`` (`RateLimitError`, `AuthError`, …), live and on replay."""
 
 
 class InternalRunError(RunFailedError):
@@ -230,8 +230,15 @@ class PartialToolCallError(LogError):
     """Resume found tool calls without an outcome and ``reissue_tools=False`` forbids issuing them again."""
 
 
-class SchemaVersionMismatchError(LogError):
-    """The run was written with an event schema that this version does not know."""
+class SchemaVersionMismatchError(LogCorruptError):
+    """The run was written with an event schema that this version does not know: upgrade pytest-starling.
+
+    ``found`` is the run's schema version, ``known`` the newest that this version reads. It is a `LogCorruptError`, too:
+    a reader that cannot tell what it reads must not vouch for it (seed page "Event schema", Invariants).
+    """
+
+    found: int = 0
+    known: int = 0
 
 
 # --- provider -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import logging
 import pytest
 
 from starling import MemoryLog, replay, step, tool
-from starling.agent._execute import run_goal
+from starling.agent._live import run_goal
 from starling.errors import (
     AgentConfigError,
     LogClosedError,

@@ -27,6 +27,8 @@ _SCALARS: dict[str, st.SearchStrategy[Any]] = {
 
 def _values(field: Field) -> st.SearchStrategy[Any]:
     record = field.wire.record
+    if field.free_form and field.optional:
+        return free_form.map(lambda value: value or None)  # an empty one is left out
     if record is None:
         return _SCALARS[field.wire.name]
     one = records(record)

@@ -295,7 +295,9 @@ def same(left: Any, right: Any) -> bool:
         case list():
             return type(right) is list and len(left) == len(right) and all(map(same, left, right))
         case dict():
-            return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+            return (
+                type(right) is dict and left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+            )
         case float() if math.isnan(left):
             return math.isnan(right)
         case float():

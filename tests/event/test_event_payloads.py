@@ -49,7 +49,7 @@ FIELDS = {
     Kind.RunStarted: "schema_version goal provider_id model_id api_version params_hash params system_prompt_hash "
     "system_prompt tool_registry_hash tool_schemas budget? starling_version? app_version? tools?",
     Kind.UserMessageAppended: "content",
-    Kind.TurnStarted: "turn_id prompt_hash input_tokens",
+    Kind.TurnStarted: "turn_id prompt_hash input_tokens call_id?",
     Kind.ReasoningEmitted: "turn_id content sensitive signature? redacted?",
     Kind.AssistantMessageCompleted: "turn_id text tool_uses? stop_reason input_tokens output_tokens cache_read_tokens? "
     "cache_create_tokens? cost_usd raw_response_hash provider_request_id?",
@@ -61,7 +61,7 @@ FIELDS = {
     Kind.ContextTruncated: "strategy tokens_before tokens_after messages_before messages_after",
     Kind.RunCompleted: "final_text turn_count tool_call_count total_cost_usd total_input_tokens total_output_tokens "
     "duration_ms merkle_root",
-    Kind.RunFailed: "error error_type merkle_root duration_ms",
+    Kind.RunFailed: "error error_type merkle_root duration_ms cause?",
     Kind.RunCancelled: "reason merkle_root duration_ms",
     Kind.RunResumed: "at_seq extra_message? reissue_tools pending_calls",
     Kind.TurnFailed: "turn_id error error_type partial_text?",

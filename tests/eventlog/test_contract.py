@@ -5,19 +5,19 @@ import pytest
 from starling.errors import InvalidAppendError
 from starling.eventlog import EventLog, MemoryLog, SchemaLog, SQLiteLog
 from starling.testing import eventlog_contract
-from starling.testing.eventlog_contract import CHECKS, REOPENING_CHECKS, sample_run
+from starling.testing.eventlog_contract import CHECKS, LISTING_CHECKS, REOPENING_CHECKS, sample_run
 
 
 def named(checks):
     return pytest.mark.parametrize("check", checks, ids=[check.__name__ for check in checks])
 
 
-@named(CHECKS)
+@named(CHECKS + LISTING_CHECKS)
 async def test_memory_log(check):
     await check(MemoryLog)
 
 
-@named(CHECKS + REOPENING_CHECKS)
+@named(CHECKS + LISTING_CHECKS + REOPENING_CHECKS)
 async def test_sqlite_log(check, tmp_path):
     await check(lambda: SQLiteLog(tmp_path / "log.db"))
 

@@ -14,6 +14,8 @@ def test_public_names():
         "EventLog",
         "MemoryLog",
         "MigrationReport",
+        "RunLister",
+        "RunSummary",
         "SQLiteLog",
         "SchemaLog",
         "aggregate_run",

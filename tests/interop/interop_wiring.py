@@ -17,10 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from starling import Agent, Budget, Config, MemoryLog, step
+from starling import Agent, Budget, Config, CustomLoop, MemoryLog, step
 from starling._canonical_json import loads
 from starling.errors import TransientToolError
-from starling.event import decode_event
+from starling.event import RunStarted, decode_event
 from starling.provider import (
     EndChunk,
     ReasoningChunk,
@@ -71,7 +71,7 @@ class Wired:
     log: MemoryLog = field(default_factory=MemoryLog)
     task: asyncio.Task[Any] | None = None
     provider: ScriptedProvider = field(init=False)
-    agent: Agent = field(init=False)
+    agent: Agent | CustomLoop = field(init=False)
 
     def __post_init__(self) -> None:
         wiring = self.wiring
@@ -81,6 +81,10 @@ class Wired:
             provider_id=wiring["provider_id"],
             api_version=wiring["api_version"],
         )
+        tools = [ProgramTool(tool, self) for tool in wiring["tools"] or ()]
+        if "custom_loop" in wiring:
+            self.agent = _custom_loop(wiring, self.log, tools)
+            return
         self.agent = Agent(
             self.provider,
             Config(
@@ -92,10 +96,14 @@ class Wired:
                 app_version=wiring["app_version"],
             ),
             self.log,
-            tools=[ProgramTool(tool, self) for tool in wiring["tools"] or ()],
+            tools=tools,
             budget=_budget(wiring["budget"]),
             namespace=wiring["namespace"],
         )
+
+    async def resume(self, run_id: str) -> Any:
+        """`Agent.resume` as the wiring has it, see `resuming`."""
+        return await self.agent.resume(run_id, self.wiring["extra_message"], self.wiring["reissue_tools"])
 
     async def run(self) -> Any:
         """`Agent.run` in a task that the tools may cancel, under the run's own context."""
@@ -114,7 +122,65 @@ class Wired:
         if kind == "cancelled":
             asyncio.current_task().cancel()
         async with asyncio.timeout(int(ms) * self.seconds_per_ms if ms else None):
+            if isinstance(self.agent, CustomLoop):
+                return await self.agent.run()
             return await self.agent.run(self.wiring["goal"])
+
+
+def resuming(wiring: dict[str, Any]) -> dict[str, Any]:
+    """The wiring of the process that goes on with a run of the 15s."""
+    (resume,) = wiring["resumes"]
+    names = ("turns", "tools", "max_turns", "extra_message", "reissue_tools")
+    return {**wiring, **{name: resume[name] for name in names}}
+
+
+_DIRECT_CALLS = {
+    "Emit RunStarted": (("flaky", "d1", 5),),
+    "as 09e": (("slow", "s1", None), ("flaky", "f1", 40), ("fast", "q1", None)),
+}
+"""What the original's own loops dispatch, by the beginning of their description: tool, call id, ms between attempts."""
+
+
+def _custom_loop(wiring: dict[str, Any], log: MemoryLog, tools: list[Any]) -> CustomLoop:
+    """A loop that dispatches its calls once and ends."""
+    words = wiring["custom_loop"]
+    (planned,) = (calls for beginning, calls in _DIRECT_CALLS.items() if words.startswith(beginning))
+
+    async def body() -> str:
+        await step.call_tools([_direct_call(*call) for call in planned])
+        return "custom"
+
+    return CustomLoop(body=body, log=log, tools=tools, started=_started_by_nobody(wiring["goal"]))
+
+
+def _direct_call(tool: str, call_id: str, backoff_ms: int | None) -> step.ToolCall:
+    if backoff_ms is None:
+        return step.ToolCall(name=tool, args={}, call_id=call_id, turn_id="T1")
+    return step.ToolCall(
+        name=tool,
+        args={"q": "x"},
+        call_id=call_id,
+        turn_id="T1",
+        idempotent=True,
+        max_attempts=3,
+        backoff=lambda _: 0.0002 * backoff_ms,
+    )
+
+
+def _started_by_nobody(goal: str) -> RunStarted:
+    return RunStarted(
+        schema_version=1,
+        goal=goal,
+        provider_id="none",
+        model_id="none",
+        api_version="v0",
+        params_hash=None,
+        params=None,
+        system_prompt_hash=None,
+        system_prompt="",
+        tool_registry_hash=None,
+        tool_schemas=(),
+    )
 
 
 def _budget(budget: dict[str, Any] | None) -> Budget | None:

@@ -23,9 +23,6 @@ ON_PURPOSE = {
 }
 """Where we differ: the seq at which the replay leaves the recording, and the recorded kind there."""
 
-NO_AGENT = {"09e_retry_direct"}
-"""A loop of the original's own around its step functions; here only `Agent` opens a run."""
-
 
 def reproduced_by_the_original():
     return [
@@ -36,7 +33,8 @@ def reproduced_by_the_original():
 
 
 @pytest.mark.parametrize(
-    "scenario", [name for name in reproduced_by_the_original() if name not in ON_PURPOSE.keys() | NO_AGENT]
+    "scenario",
+    [*(name for name in reproduced_by_the_original() if name not in ON_PURPOSE), "09g_retry_direct_parallel"],
 )
 async def test_what_the_original_replays_replays_here(scenario):
     run = runs()[scenario]
@@ -60,4 +58,4 @@ async def test_where_the_original_is_not_followed_the_replay_says_where(scenario
 
 
 def test_every_exception_is_one_that_the_original_reproduces():
-    assert (ON_PURPOSE.keys() | NO_AGENT) <= set(reproduced_by_the_original())
+    assert ON_PURPOSE.keys() <= set(reproduced_by_the_original())

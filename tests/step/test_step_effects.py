@@ -14,7 +14,7 @@ import pytest
 
 from starling import step, tool
 from starling.errors import RecordedEffectError, StepContextError, UnencodableValueError
-from starling.event import EffectError, Kind
+from starling.event import Kind
 from tests.agent_kit import agent, calls, diverges, record, replays
 
 
@@ -197,7 +197,8 @@ async def test_a_failure_is_raised_again_with_its_type_and_text(error, blocking)
     recorded = await record(one(body))
     effect = recorded.one("SideEffectRecorded")
     assert effect.value is None
-    assert effect.error == EffectError(type=f"{type(error).__module__}.{type(error).__qualname__}", message=str(error))
+    assert effect.error.type == f"{type(error).__module__}.{type(error).__qualname__}"
+    assert effect.error.message == str(error)
 
     await replays(recorded, one(body))
 

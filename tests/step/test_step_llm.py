@@ -47,12 +47,13 @@ async def test_a_turn_inside_a_tool_is_recorded_counted_and_replayed():
     await replays(recorded, asking("one", "two"))
 
 
-async def test_a_turn_fewer_is_found_at_the_result_that_lacks_it():
+async def test_a_turn_fewer_is_found_where_it_is_missing():
     recorded = await record(asking("one", "two"))
 
     divergence = await diverges(recorded, asking("one"))
 
-    assert (divergence.seq, divergence.cls) == (recorded.seq("ToolCallCompleted"), "payload")
+    assert (divergence.seq, divergence.cls) == (recorded.seqs("TurnStarted")[2], "kind")
+    assert divergence.kind is Kind.ToolCallCompleted
     assert divergence.call_id == "call_1"
 
 
@@ -72,7 +73,11 @@ async def test_another_question_is_found_at_its_turn_without_guessing_at_the_rec
     divergence = await diverges(recorded, asking("one", "another"))
 
     assert (divergence.seq, divergence.cls) == (recorded.seqs("TurnStarted")[2], "payload")
-    assert [change.path for change in divergence.changes] == ["prompt_hash", "input_tokens"]
+    assert [str(change) for change in divergence.changes] == [
+        "input_tokens: 1 -> 3",
+        "messages[0] (user): (not recorded) -> 'another'",
+    ]
+    assert "made with step.llm_call" in divergence.reason
 
 
 @pytest.mark.parametrize("swallow", [False, True])
@@ -143,3 +148,47 @@ async def test_a_model_call_inside_an_effect_is_refused_by_name():
 
     assert refused == ["a model call inside a side effect cannot be recorded; call the model outside of it"]
     assert [payload.KIND for payload in recorded.payloads].count(Kind.TurnStarted) == 2
+
+
+def racing(*, order=(), budget=None):
+    """Two parallel tools that each ask the model; ``order`` says how often each yields before it asks."""
+
+    @tool
+    async def left() -> str:
+        for _ in range(order[0] if order else 0):
+            await asyncio.sleep(0)
+        return (await ask("left")).message.text
+
+    @tool
+    async def right() -> str:
+        for _ in range(order[1] if order else 0):
+            await asyncio.sleep(0)
+        return (await ask("right")).message.text
+
+    script = ScriptedProvider().tool_call("left").tool_call("right").turn()
+    script.text("first").usage(60, 5).turn().text("second").usage(60, 5).turn()
+    return agent(script.text("done"), left, right, budget=budget)
+
+
+@pytest.mark.parametrize("then", [(0, 9), (9, 0), (3, 3)])
+@pytest.mark.parametrize("now", [(0, 9), (9, 0), (3, 3)])
+async def test_parallel_tools_may_ask_in_any_order_today(then, now):
+    """A turn names the call whose code makes it, so whose answer is whose does not depend on who asks first."""
+    recorded = await record(racing(order=then))
+
+    assert {turn.call_id for turn in recorded.all("TurnStarted")} == {"", "call_1", "call_2"}
+    await replays(recorded, racing(order=now))
+
+
+@pytest.mark.parametrize("now", [(0, 9), (9, 0)])
+async def test_who_of_parallel_tools_exhausts_a_budget_is_taken_from_the_recording(now):
+    recorded = await record(racing(order=(0, 9), budget=Budget(max_input_tokens=60)))
+
+    assert recorded.one("BudgetExceeded").call_id
+    await replays(recorded, racing(order=now, budget=Budget(max_input_tokens=60)))
+
+
+async def test_a_call_that_made_turns_may_be_stubbed():
+    recorded = await record(asking("one", "two"))
+
+    await replays(recorded, asking("something else"), tools="stub")

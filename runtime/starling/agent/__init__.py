@@ -1,6 +1,7 @@
 """The agent loop and the ways into it.
 
 _agent       the value and its entry points
+_custom      a loop of the user's own in its place
 _config      what it is told once
 _wiring      its parts as one value, and the RunStarted that follows from them
 _execute     one run from first to last event, live or replayed
@@ -13,6 +14,7 @@ _blocking    the blocking twins
 
 from starling.agent._agent import Agent
 from starling.agent._config import Config, ToolErrors
+from starling.agent._custom import CustomLoop
 from starling.agent._result import CacheStats, RunResult
 from starling.agent._stream import AgentEvent, Done, TextDelta, ToolCallEnded, ToolCallStarted
 
@@ -21,6 +23,7 @@ __all__ = [
     "AgentEvent",
     "CacheStats",
     "Config",
+    "CustomLoop",
     "Done",
     "RunResult",
     "TextDelta",

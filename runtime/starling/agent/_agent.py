@@ -7,23 +7,26 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from starling.agent._blocking import run_blocking
-from starling.agent._execute import Finished, Recording, replay_recorded, run_goal
+from starling.agent._config import check_run_id
+from starling.agent._live import resume_run, run_goal
+from starling.agent._recorded import Recording, replay_recorded
 from starling.agent._stream import Done, news_of
 from starling.agent._wiring import Wiring, run_started
-from starling.errors import AgentConfigError
 from starling.instrumentation import NoMetrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from starling.agent._config import Config
+    from starling.agent._execute import Finished
     from starling.agent._result import RunResult
     from starling.agent._stream import AgentEvent
     from starling.budget import Budget
-    from starling.event import Event
+    from starling.event import Event, Payload
     from starling.eventlog import EventLog
     from starling.instrumentation import Metrics
     from starling.provider import Provider
+    from starling.step import Divergence
     from starling.tool import Tool
 
 __all__ = ["Agent"]
@@ -84,7 +87,7 @@ class Agent:
             AgentConfigError: the id is not one that every log can keep; nothing was run.
             RunInUseError: the log holds a run of that id.
         """
-        _check_run_id(run_id)
+        check_run_id(run_id, "run_with_id")
         return await run_goal(self._wiring(), goal, run_id)
 
     def run_sync(self, goal: str) -> RunResult:
@@ -98,6 +101,37 @@ class Agent:
     def run_with_id_sync(self, run_id: str, goal: str) -> RunResult:
         """`run_with_id`, blocking; see `run_sync`."""
         return run_blocking(lambda: self.run_with_id(run_id, goal))
+
+    async def resume(self, run_id: str, extra_message: str = "", reissue_tools: bool = True) -> RunResult:
+        """Go on with a run whose process ended before the run did. Source: seed, "Resume after crash".
+
+        The conversation is rebuilt from the log and a RunResumed event marks the seam. What had finished is not done
+        again: tool calls that have an outcome, and what calls that were cut off had recorded with `starling.step`
+        (`side_effect`, `now`, `random`, nested calls). Calls that were cut off are issued again under fresh ids, calls
+        that the model had planned and that never were issued are issued now. Turns, tokens and money are counted on;
+        the wall clock starts anew. A model call that was cut off is made again; it does not count for
+        ``Config.max_turns``.
+
+        Args:
+            run_id: as it is in the log, namespace included.
+            extra_message: said to the model as the user, after the results of the turn that was cut off.
+            reissue_tools: False refuses a run with calls that were cut off: they may have taken effect already.
+
+        Raises:
+            RunNotFoundError: the log holds no such run.
+            RunAlreadyTerminalError: the run has ended.
+            PartialToolCallError: calls were cut off, and ``reissue_tools`` is False; nothing was written.
+            RunInUseError: another process goes on with it.
+            SchemaVersionMismatchError: a newer version of the library wrote it.
+            LogCorruptError: the log is damaged.
+
+        Besides, whatever `run` raises.
+        """
+        return await resume_run(self._wiring(), run_id, extra_message, reissue_tools=reissue_tools)
+
+    def resume_sync(self, run_id: str, extra_message: str = "", reissue_tools: bool = True) -> RunResult:
+        """`resume`, blocking; see `run_sync`."""
+        return run_blocking(lambda: self.resume(run_id, extra_message, reissue_tools))
 
     async def stream(self, goal: str) -> AsyncGenerator[Event, None]:
         """Run and yield every event once it is in the log, up to and including the terminal one.
@@ -151,12 +185,21 @@ class Agent:
                 task.cancel()
                 await asyncio.wait([task])
 
-    async def _replay(self, recording: Recording, observe: Callable[[Sequence[Event]], None] | None = None) -> Finished:
-        """Go through a recorded run, its recorded goal included. For `starling.replay`."""
+    async def _replay(
+        self,
+        recording: Recording,
+        observe: Callable[[Sequence[Event]], None] | None = None,
+        watch: Callable[[int, Payload, Divergence | None], None] | None = None,
+    ) -> Finished:
+        """Go through a recorded run, its recorded goal included. For `starling.replay`.
+
+        Args:
+            observe: given each batch of reproduced events, in order. watch: told of each event, as it is reproduced.
+        """
         wiring = self._wiring()
         wiring.check()
         started = run_started(wiring, recording.started.goal)
-        return await replay_recorded(wiring, started, recording, observe=observe)
+        return await replay_recorded(wiring, started, recording, observe=observe, watch=watch)
 
     def _wiring(self) -> Wiring:
         return Wiring(
@@ -168,20 +211,6 @@ class Agent:
             namespace=self.namespace,
             metrics=self.metrics or NoMetrics(),
         )
-
-
-def _check_run_id(run_id: str) -> None:
-    problem = ""
-    if not isinstance(run_id, str):
-        problem = f"must be text, got {type(run_id).__name__}"
-    elif not run_id:
-        problem = "is empty"
-    elif "\0" in run_id:
-        problem = f"{run_id!r} contains a NUL character"
-    elif any("\ud800" <= char <= "\udfff" for char in run_id):
-        problem = f"{run_id!r} holds a lone surrogate and has no UTF-8 form"
-    if problem:
-        raise AgentConfigError(f"starling: run_with_id: run_id {problem}", field="run_id")
 
 
 def _done(task: asyncio.Task[RunResult], seen: Sequence[Event]) -> Done:

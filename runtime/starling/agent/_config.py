@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from starling._cbor import written
 from starling.errors import AgentConfigError
 from starling.step import DEFAULT_MAX_PARALLEL_TOOLS
 from starling.tool import call_policy
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from starling.provider import Provider
     from starling.tool import Tool
 
-__all__ = ["Config", "ToolErrors", "check_wiring"]
+__all__ = ["Config", "ToolErrors", "check_run_id", "check_wiring"]
 
 ToolErrors: TypeAlias = Literal["fail", "report"]
 
@@ -65,12 +66,40 @@ def check_wiring(
         raise AgentConfigError("starling: Agent.provider is None; pass a provider", field="provider")
     if log is None:
         raise AgentConfigError("starling: Agent.log is None; pass an event log, such as MemoryLog()", field="log")
+    problem = _text_problem(namespace)
+    if problem:
+        raise AgentConfigError(f"starling: Agent.namespace {problem}", field="namespace")
     if "/" in namespace:
         raise AgentConfigError(
             f"starling: Agent.namespace must not contain '/' (reserved separator); got {namespace!r}", field="namespace"
         )
     _check_config(config)
     _check_tools(tools)
+
+
+def _text_problem(text: str) -> str:
+    """Why a part of a run id is not one that every log can keep; empty if it is."""
+    if not isinstance(text, str):
+        return f"must be text, got {type(text).__name__}"
+    if "\0" in text:
+        return f"{text!r} contains a NUL character"
+    if written(text) != text:
+        return f"{text!r} holds a lone surrogate and has no UTF-8 form"
+    return ""
+
+
+def check_run_id(run_id: str, what: str) -> None:
+    """Refuse a run id of the caller's that not every log can keep.
+
+    Args:
+        what: the entry point that was given it, for the message.
+
+    Raises:
+        AgentConfigError: it is no such id.
+    """
+    problem = "is empty" if run_id == "" else _text_problem(run_id)
+    if problem:
+        raise AgentConfigError(f"starling: {what}: run_id {problem}", field="run_id")
 
 
 def _check_config(config: Config) -> None:
@@ -95,6 +124,14 @@ def _check_tools(tools: Sequence[Tool]) -> None:
                 f"starling: {tool!r} is not a tool (it lacks {', '.join(missing)}); decorate the function with "
                 "@starling.tool",
                 field="tools",
+            )
+        if not isinstance(tool.name, str):
+            raise AgentConfigError(
+                f"starling: the name of {tool!r} must be text, got {type(tool.name).__name__}", field="tools"
+            )
+        if written(tool.name) != tool.name:
+            raise AgentConfigError(
+                f"starling: tool name {tool.name!r} holds a lone surrogate and has no UTF-8 form", field="tools"
             )
         if tool.name in names:
             raise AgentConfigError(f'starling: duplicate tool name "{tool.name}"', field="tools")

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from starling.agent._transcript import assistant_message, tool_message
+from starling.agent._messages import assistant_message, tool_message
 from starling.errors import (
     BudgetExceededError,
     BudgetTripError,
@@ -18,13 +18,13 @@ from starling.errors import (
     MaxTurnsExceededError,
     ProviderCallError,
     RunFailedError,
-    StarlingError,
     ToolCallError,
     TurnFailedError,
 )
 from starling.event import BudgetExceeded, RunCancelled, RunCompleted, RunFailed
 from starling.provider import Request
 from starling.step import _texts
+from starling.step._exceptions import describe
 from starling.step._interruption import Interruption
 from starling.step._llm import llm_call
 from starling.step._tools import ToolCall, dispatch, tool_call_error
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starling.agent._config import Config
-    from starling.event import Terminal
+    from starling.agent._transcript import OpenTurn, PlannedCall
+    from starling.event import EffectError, Terminal
     from starling.provider import Message, ToolDefinition
     from starling.step import Turn
     from starling.step._run import Run
+    from starling.step._served import Served
     from starling.step._tools import Outcome
 
-__all__ = ["Conversation", "Ending", "conclude", "converse"]
+__all__ = ["Conversation", "Ending", "LeftOver", "conclude", "converse"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +64,18 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOver:
+    """The turn that a crash cut off.
+
+    Attributes:
+        served: for each of its calls what is left of it; None if it never was issued.
+    """
+
+    turn: OpenTurn
+    served: tuple[Served | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How a run ended.
 
@@ -78,10 +92,16 @@ class Ending:
     before: BudgetExceeded | None = None
 
 
-async def converse(run: Run, conversation: Conversation) -> str:
-    """Go on until the model answers without asking for tools; return its last text."""
+async def converse(run: Run, conversation: Conversation, left: LeftOver | None = None) -> str:
+    """Go on until the model answers without asking for tools; return its last text.
+
+    Args:
+        left: behind a seam, the turn whose tools had not all ended.
+    """
+    if left is not None:
+        await catch_up(run, conversation, left)
     limit = conversation.config.max_turns
-    while not limit or run.meter.turns < limit:
+    while not limit or run.meter.turns - run.meter.lost_turns < limit:
         await asyncio.sleep(0)  # a run whose steps never wait can be cancelled all the same
         turn = await llm_call(conversation.request())
         if not turn.tool_uses:
@@ -105,6 +125,28 @@ async def use_tools(run: Run, conversation: Conversation, turn: Turn) -> None:
         assistant_message(turn.message.text, turn.tool_uses, turn.reasoning, run.dialect, call_ids=call_ids)
     )
     conversation.messages.extend(tool_message(outcome.recorded, run.dialect) for outcome in outcomes)
+
+
+async def catch_up(run: Run, conversation: Conversation, left: LeftOver) -> None:
+    """Dispatch what a crash left undone of a turn's calls, and add the turn to the conversation.
+
+    A call that had failed before the crash is shown to the model, as the original does it.
+    """
+    due = [(call, served) for call, served in zip(left.turn.calls, left.served, strict=True) if call.outcome is None]
+    outcomes = await dispatch(
+        [_reissued(left.turn, call, served) for call, served in due], [served for _, served in due]
+    )
+    if conversation.config.tool_errors == "fail":
+        _raise_first_failure(outcomes)
+    for (call, _), outcome in zip(due, outcomes, strict=True):
+        call.call_id, call.outcome = outcome.call_id, outcome.recorded
+    conversation.messages.extend(left.turn.messages(run.dialect))
+
+
+def _reissued(turn: OpenTurn, call: PlannedCall, served: Served | None) -> ToolCall:
+    """An orphan's stand-in gets a fresh id; a call that never was issued has its own."""
+    call_id = call.use.call_id if served is None else ""
+    return ToolCall(name=call.use.tool, args=call.use.args, call_id=call_id, turn_id=turn.message.turn_id)
 
 
 def _raise_first_failure(outcomes: Sequence[Outcome]) -> None:
@@ -148,11 +190,10 @@ def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:  # n
             return _failed(run, text, "budget", _budget_error(text, trip), None)
         case ToolCallError() | MaxTurnsExceededError():
             return _failed(run, error.message, error.error_type, error, error.__cause__)
-        case TurnFailedError(error=text, error_type=error_type):
-            wanted = ProviderCallError if error_type == "provider" else InternalRunError
-            return _failed(run, text, error_type, wanted(text), error.__cause__)
+        case TurnFailedError():
+            return _failed_at_provider(run, error)
         case Exception():
-            text = str(error) or type(error).__name__
+            text = _texts.said(error) or type(error).__name__
             return _failed(run, text, "internal", InternalRunError(text), error)
         case asyncio.CancelledError():
             return _cancelled(run, _texts.CANCELLED_REASON, error)
@@ -160,9 +201,27 @@ def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:  # n
             return _cancelled(run, _texts.interrupted_reason(type(error).__name__), error)
 
 
-def _failed(run: Run, text: str, error_type: str, error: RunFailedError, cause: BaseException | None) -> Ending:
-    terminal = RunFailed(error=text, error_type=error_type, merkle_root=None, duration_ms=run.elapsed_ms())
+def _failed(
+    run: Run,
+    text: str,
+    error_type: str,
+    error: RunFailedError,
+    cause: BaseException | None,
+    *,
+    recorded_cause: EffectError | None = None,
+) -> Ending:
+    terminal = RunFailed(
+        error=text, error_type=error_type, merkle_root=None, duration_ms=run.elapsed_ms(), cause=recorded_cause
+    )
     return Ending(terminal=terminal, error=error, cause=cause)
+
+
+def _failed_at_provider(run: Run, error: TurnFailedError) -> Ending:
+    """What the provider raised is recorded: callers look at it to fall back, and shall on replay."""
+    wanted = ProviderCallError if error.error_type == "provider" else InternalRunError
+    cause = error.__cause__
+    recorded = None if cause is None else describe(cause)
+    return _failed(run, error.error, error.error_type, wanted(error.error), cause, recorded_cause=recorded)
 
 
 def _cancelled(run: Run, reason: str, error: BaseException) -> Ending:
@@ -199,7 +258,5 @@ def _interrupted_in_recording(run: Run, interruption: Interruption) -> Ending:
     if isinstance(recorded, BudgetExceeded):
         return _out_of_time(run, recorded)
     if isinstance(recorded, RunCancelled):
-        return Ending(terminal=recorded, error=asyncio.CancelledError(recorded.reason))
-    raise StarlingError(  # a seam: the replaying side takes over at RunResumed
-        f"run {run.run_id} was resumed by another process at seq {recorded.at_seq}", run_id=run.run_id
-    ) from interruption
+        return Ending(terminal=recorded, error=asyncio.CancelledError())
+    raise interruption  # a seam: the process ended here without a word, and another one went on

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from starling._cbor import Raw, encode
+from starling._cbor import Raw, encode, written
 from starling._version import RECORDED_AS
 from starling.agent._config import check_wiring
 from starling.errors import AgentConfigError, UnencodableValueError
@@ -25,19 +25,26 @@ from starling.instrumentation import NoMetrics
 from starling.provider import ToolDefinition
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starling.agent._config import Config
     from starling.budget import Budget
     from starling.eventlog import EventLog
     from starling.instrumentation import Metrics
     from starling.provider import Provider
+    from starling.step._run import Run
     from starling.tool import Tool
 
-__all__ = ["Wiring", "run_started"]
+__all__ = ["Wiring", "recordable", "run_started"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """What an agent consists of, checked."""
+    """What an agent consists of, checked.
+
+    Attributes:
+        body: a loop of the user's own, to its final text; None for an agent's.
+    """
 
     provider: Provider
     config: Config
@@ -46,6 +53,7 @@ class Wiring:
     budget: Budget | None = None
     namespace: str = ""
     metrics: Metrics = field(default_factory=NoMetrics)
+    body: Callable[[Run], Awaitable[str]] | None = None
 
     def check(self) -> None:
         """Refuse a wiring that cannot run."""
@@ -72,6 +80,7 @@ def run_started(wiring: Wiring, goal: str) -> RunStarted:
     """
     if not isinstance(goal, str):
         raise AgentConfigError(f"starling: the goal must be text, got {type(goal).__name__}", field="goal")
+    goal = written(goal)  # what a replay will take from the log
     info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
     params = None if config.params is None else Raw(encode(config.params, max_depth=31))
     schemas = tuple(
@@ -96,6 +105,15 @@ def run_started(wiring: Wiring, goal: str) -> RunStarted:
             ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
         ),
     )
+    return recordable(started)
+
+
+def recordable(started: RunStarted) -> RunStarted:
+    """The same, if the log can hold it.
+
+    Raises:
+        AgentConfigError: naming the field that it cannot.
+    """
     try:
         encode_payload(started)
     except UnencodableValueError as error:

@@ -49,8 +49,8 @@ from starling.event._payloads import (
     TurnStarted,
     UserMessageAppended,
 )
-from starling.event._totals import RunTotals, totals
-from starling.event._validate import validate
+from starling.event._totals import RunTotals, misstated, totals
+from starling.event._validate import validate, validate_prefix
 
 __all__ = [
     "RULES",
@@ -93,6 +93,7 @@ __all__ = [
     "encode_payload",
     "event_hash",
     "kind_name",
+    "misstated",
     "params_hash",
     "registry_hash",
     "schema_hash",
@@ -100,4 +101,5 @@ __all__ = [
     "to_json",
     "totals",
     "validate",
+    "validate_prefix",
 ]

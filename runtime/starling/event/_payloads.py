@@ -90,10 +90,16 @@ class PlannedToolUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectError:
-    """How a side effect failed: the qualified name of its exception, and its text."""
+    """An exception as it is recorded: its qualified name, its text, and what those two alone would not bring back.
+
+    ``args`` is the list of its constructor's arguments, ``state`` its attributes by name; both are plain data. The
+    arguments of an exception group are its message and its members, each a map of these same fields.
+    """
 
     type: str
     message: str
+    args: Any = _optional(None)  # noqa: RUF009 - it is `field`
+    state: Any = _optional(None)  # noqa: RUF009 - it is `field`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +136,17 @@ class UserMessageAppended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted:
-    """A model call is about to be made. ``input_tokens`` is the estimate, ``prompt_hash`` covers the request."""
+    """A model call is about to be made. ``input_tokens`` is the estimate, ``prompt_hash`` covers the request.
+
+    ``call_id`` is the tool call whose code makes it; the loop's own turns have none.
+    """
 
     KIND: ClassVar[Kind] = Kind.TurnStarted
 
     turn_id: str
     prompt_hash: bytes | None
     input_tokens: int
+    call_id: str = _optional("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +294,10 @@ class RunCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed:
-    """Terminal: ``error_type`` is ``budget``, ``max_turns``, ``tool``, ``provider`` or ``internal``."""
+    """Terminal: ``error_type`` is ``budget``, ``max_turns``, ``tool``, ``provider`` or ``internal``.
+
+    ``cause`` is what the provider raised, where that ended the run.
+    """
 
     KIND: ClassVar[Kind] = Kind.RunFailed
 
@@ -292,6 +305,7 @@ class RunFailed:
     error_type: str
     merkle_root: bytes | None
     duration_ms: int
+    cause: EffectError | None = _optional(None)  # noqa: RUF009 - it is `field`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,22 +1,26 @@
-"""The fold over a run's events: turns, calls, tokens, money. One implementation for every presentation of a run."""
+"""The fold over a run's events: turns, calls, tokens, money. One implementation for every presentation of a run.
+
+Nothing in the chain covers a run's terminal event, so what that says can be compared with the fold (`misstated`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isclose
 from typing import TYPE_CHECKING
 
 from starling import _cbor
 from starling.errors import LogCorruptError
 from starling.event._codec import decode_payload
 from starling.event._kinds import Kind
-from starling.event._payloads import AssistantMessageCompleted
+from starling.event._payloads import AssistantMessageCompleted, RunCompleted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from starling.event._envelope import Event
 
-__all__ = ["RunTotals", "totals"]
+__all__ = ["RunTotals", "misstated", "totals"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,38 @@ def totals(events: Sequence[Event]) -> RunTotals:
         cost_usd=cost_usd,
         duration_ns=max(0, events[-1].ts - events[0].ts) if events else 0,
     )
+
+
+def misstated(events: Sequence[Event], *, final_text: bool = True) -> tuple[str, ...]:
+    """What a finished run's last event says that the events before it do not bear out: one text a field.
+
+    Only RunCompleted has totals and a final text. A loop of a user's own may count otherwise, on purpose.
+
+    Args:
+        final_text: whether the model's last answer must be the final text. It is an agent's, but not that of every loop
+            of a user's own.
+
+    Raises:
+        LogCorruptError: the last event cannot be read.
+    """
+    last = events[-1].decode() if events and events[-1].kind == Kind.RunCompleted else None
+    if not isinstance(last, RunCompleted):
+        return ()
+    fold = totals(events)
+    said_last = [message.text for message in _messages(events)][-1:]
+    told = {
+        "turn_count": (last.turn_count, fold.turns),
+        "tool_call_count": (last.tool_call_count, fold.tool_calls),
+        "total_input_tokens": (last.total_input_tokens, fold.input_tokens),
+        "total_output_tokens": (last.total_output_tokens, fold.output_tokens),
+        "final_text": (last.final_text, *(said_last if final_text else ())),
+    }
+    wrong = [
+        f"{name} is {values[0]!r:.80}, not {values[-1]!r:.80}" for name, values in told.items() if len({*values}) > 1
+    ]
+    if not isclose(last.total_cost_usd, fold.cost_usd, rel_tol=1e-9, abs_tol=1e-12):
+        wrong.append(f"total_cost_usd is {last.total_cost_usd!r}, not {fold.cost_usd!r}")
+    return tuple(wrong)
 
 
 def _messages(events: Iterable[Event]) -> Iterable[AssistantMessageCompleted]:

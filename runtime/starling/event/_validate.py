@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starling import _cbor
-from starling.errors import LogCorruptError
+from starling.errors import LogCorruptError, SchemaVersionMismatchError
 from starling.event._codec import decode_payload
 from starling.event._envelope import event_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starling.event._envelope import Event
     from starling.event._payloads import Payload
 
-__all__ = ["validate"]
+__all__ = ["validate", "validate_prefix"]
 
 
 def validate(events: Iterable[Event]) -> None:
@@ -33,13 +33,32 @@ def validate(events: Iterable[Event]) -> None:
     Raises:
         LogCorruptError: at the first violation; ``run_id`` and ``seq`` say where. The log was changed after it was
             written, cut short, or written wrongly: restore it from a copy or record it again.
+        SchemaVersionMismatchError: of these, where a newer version of this library wrote the run: upgrade.
     """
     run = list(events)
     if not run:
         raise LogCorruptError("no events: the run does not exist, or its log was emptied")
     leaves = _check_envelopes(run)
+    _check_version(run[0])
     _check_terminal(run)
-    _check_payloads(run, leaves)
+    payload = _check_payloads(run)
+    _check_root(run[-1], payload, root(leaves[:-1]))
+
+
+def validate_prefix(events: Iterable[Event]) -> None:
+    """Check that ``events`` are the untouched beginning of a run that has not ended: what can be resumed.
+
+    The same invariants, but for those about the terminal event. Nothing covers the last event but its successor's link.
+
+    Raises:
+        LogCorruptError: at the first violation, as `validate`.
+    """
+    run = list(events)
+    if not run:
+        raise LogCorruptError("no events: the run does not exist, or its log was emptied")
+    _check_envelopes(run)
+    _check_version(run[0])
+    _check_payloads(run)
 
 
 def _check_envelopes(run: list[Event]) -> list[bytes]:
@@ -74,8 +93,8 @@ def _check_terminal(run: list[Event]) -> None:
             raise _corrupt(event, event.seq - 1, f"{kind_name(event.kind)} ends the run, but events follow it")
 
 
-def _check_payloads(run: list[Event], leaves: list[bytes]) -> None:
-    """Invariants 5 to 8."""
+def _check_payloads(run: list[Event]) -> Payload | None:
+    """Invariants 5 to 7. Returns the last payload."""
     lifecycle = Lifecycle()
     payload: Payload | None = None
     for event in run:
@@ -84,9 +103,7 @@ def _check_payloads(run: list[Event], leaves: list[bytes]) -> None:
             lifecycle.advance(event.kind, payload, seq=event.seq)
         except LogCorruptError as exc:
             raise _corrupt(event, event.seq - 1, str(exc)) from exc
-        if event.seq == 1:
-            _check_version(event, payload)
-    _check_root(run[-1], payload, root(leaves[:-1]))
+    return payload
 
 
 def _payload(event: Event) -> Payload | None:
@@ -98,11 +115,22 @@ def _payload(event: Event) -> Payload | None:
 _KINDS = frozenset(Kind)
 
 
-def _check_version(event: Event, payload: Payload | None) -> None:
-    version = payload.schema_version if isinstance(payload, RunStarted) else 0
+def _check_version(event: Event) -> None:
+    """The second half of invariant 5, early: nothing else can be said about a run in a format that is not known."""
+    try:
+        payload = _payload(event)
+    except LogCorruptError:
+        return  # reported with the other payloads
+    version = payload.schema_version if isinstance(payload, RunStarted) else SCHEMA_VERSION
     if not 1 <= version <= SCHEMA_VERSION:
-        supported = f"supported are 1 to {SCHEMA_VERSION}; upgrade pytest-starling if it is newer"
-        raise _corrupt(event, 0, f"schema_version {version} is not supported ({supported})")
+        raise SchemaVersionMismatchError(
+            f"run {event.run_id!r}, index 0 (seq 1): schema_version {version} is not supported (supported are 1 to "
+            f"{SCHEMA_VERSION}): {'upgrade pytest-starling' if version > SCHEMA_VERSION else 'no version wrote that'}",
+            run_id=event.run_id,
+            seq=1,
+            found=version,
+            known=SCHEMA_VERSION,
+        )
 
 
 def _check_root(event: Event, payload: Payload | None, expected: bytes) -> None:

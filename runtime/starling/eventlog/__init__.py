@@ -7,6 +7,7 @@ Layout:
 * `_follow`: history, then live events, no gap, no double.
 * `_inline`: what the backends that answer in line (memory, SQLite) have in common.
 * `_memory`, `_sqlite`: the backends. `_sql`: events as rows. `_sqlite_open`, `_sqlite_errors`: the edges of SQLite.
+* `_summary`: what a listing says of a run.
 * `_migrations`: the SQLite schema, version by version. `_schema`: migrate, schema_version, preflight for any log.
 * `_open`: URL or path to log.
 
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from starling.event import totals as aggregate_run
 from starling.eventlog._memory import MemoryLog
 from starling.eventlog._open import open_log
-from starling.eventlog._protocol import SCHEMA_VERSION, EventLog, MigrationReport, SchemaLog
+from starling.eventlog._protocol import SCHEMA_VERSION, EventLog, MigrationReport, RunLister, SchemaLog
 from starling.eventlog._schema import (
     migrate,
     migrate_sync,
@@ -29,6 +30,7 @@ from starling.eventlog._schema import (
     schema_version,
     schema_version_sync,
 )
+from starling.eventlog._summary import RunSummary
 
 if TYPE_CHECKING:
     from starling.eventlog._sqlite import SQLiteLog
@@ -38,6 +40,8 @@ __all__ = [
     "EventLog",
     "MemoryLog",
     "MigrationReport",
+    "RunLister",
+    "RunSummary",
     "SQLiteLog",
     "SchemaLog",
     "aggregate_run",

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from starling.errors import LogClosedError
 from starling.eventlog._follow import Wakeups, follow
+from starling.eventlog._summary import newest_first
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from starling.event import Event
+    from starling.eventlog._summary import RunSummary
 
 __all__ = ["InlineLog"]
 
@@ -53,6 +55,10 @@ class InlineLog(ABC):
         """Part of a run."""
 
     @abstractmethod
+    def _runs_held(self) -> Iterable[Sequence[Event]]:
+        """Each run's readable events, in any order of runs; none of them is empty."""
+
+    @abstractmethod
     def _release(self) -> None:
         """Give back what the log holds."""
 
@@ -68,6 +74,11 @@ class InlineLog(ABC):
         """All events of a run: `starling.eventlog.EventLog.read`."""
         with self._open():
             return self._read(run_id)
+
+    def list_runs_sync(self) -> list[RunSummary]:
+        """Every run, newest first: `starling.eventlog.RunLister.list_runs`."""
+        with self._open():
+            return newest_first(self._runs_held())
 
     def close_sync(self) -> None:
         """Release what the log holds: `starling.eventlog.EventLog.close`."""
@@ -87,6 +98,10 @@ class InlineLog(ABC):
     async def read(self, run_id: str) -> list[Event]:
         """All events of a run: `starling.eventlog.EventLog.read`."""
         return self.read_sync(run_id)
+
+    async def list_runs(self) -> list[RunSummary]:
+        """Every run, newest first: `starling.eventlog.RunLister.list_runs`."""
+        return self.list_runs_sync()
 
     def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
         """History, then live events: `starling.eventlog.EventLog.stream`."""

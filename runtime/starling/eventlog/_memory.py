@@ -8,7 +8,7 @@ from starling.eventlog._append_rules import EMPTY_RUN, Head, continue_run
 from starling.eventlog._inline import InlineLog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from starling.event import Event
 
@@ -39,6 +39,9 @@ class MemoryLog(InlineLog):
     def _page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
         start = max(from_seq, 1) - 1  # events stand at seq - 1, since appends leave no gap
         return self._runs.get(run_id, [])[start : start + limit]
+
+    def _runs_held(self) -> Iterable[Sequence[Event]]:
+        return self._runs.values()
 
     def _release(self) -> None:
         self._runs.clear()

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from starling.event import Event
+    from starling.eventlog._summary import RunSummary
 
-__all__ = ["SCHEMA_VERSION", "EventLog", "MigrationReport", "SchemaLog"]
+__all__ = ["SCHEMA_VERSION", "EventLog", "MigrationReport", "RunLister", "SchemaLog"]
 
 SCHEMA_VERSION = 2
 """The storage schema that this library writes (wire-format, "SQLite"); the same number for SQL backends of any kind."""
@@ -64,6 +65,22 @@ class EventLog(Protocol):
 
     async def close(self) -> None:
         """Release what the log holds. A second call does nothing; any other use raises `LogClosedError` from now on."""
+        ...
+
+
+@runtime_checkable
+class RunLister(Protocol):
+    """A log that can say which runs it holds. Source: seed, "Persist runs"."""
+
+    async def list_runs(self) -> list[RunSummary]:
+        """Every run, the one that started last first.
+
+        Presentation, not proof: an event that cannot be read is left out of the sums; `EventLog.read` and
+        `starling.event.validate` report it.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+        """
         ...
 
 

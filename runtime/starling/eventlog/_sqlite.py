@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
+from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from starling.errors import InvalidAppendError, LogError, ReadOnlyError
+from starling.errors import InvalidAppendError, LogCorruptError, LogError, ReadOnlyError
 from starling.event import TERMINAL_KINDS
 from starling.eventlog._append_rules import EMPTY_RUN, Head, continue_run, head_of
 from starling.eventlog._inline import InlineLog
@@ -25,7 +28,7 @@ from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.eventlog._sqlite_open import open_connection, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from starling.event import Event
     from starling.eventlog._sql import Row
@@ -40,6 +43,7 @@ _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608
 _SELECT_RUN = f"{_SELECT} ORDER BY seq"
 _SELECT_PAGE = f"{_SELECT} AND seq >= ? ORDER BY seq LIMIT ?"
 _SELECT_TAIL = f"{_SELECT} ORDER BY seq DESC LIMIT 1"
+_SELECT_ALL = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} ORDER BY run_id, seq"  # noqa: S608 - constants
 
 _HEADS_KEPT = 1024
 """Runs whose head is remembered; a service's abandoned runs must not pile up."""
@@ -192,6 +196,24 @@ class SQLiteLog(InlineLog):
 
     def _page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
         return self._select(_SELECT_PAGE, run_id, from_seq, limit)
+
+    def _runs_held(self) -> Iterator[list[Event]]:
+        self._require_current_schema()
+        try:
+            rows = self._connection.execute(_SELECT_ALL)
+            for _, run in groupby(rows, key=itemgetter(0)):
+                events = self._readable(run)
+                if events:
+                    yield events
+        except DRIVER_ERRORS as error:
+            raise map_error(error, self._path, "list runs") from error
+
+    def _readable(self, rows: Iterable[Row]) -> list[Event]:
+        events = []
+        for row in rows:
+            with suppress(LogCorruptError):  # a listing shows what there is; reading the run reports this
+                events.append(event_of_row(row, self._path))
+        return events
 
     def _stored_head(self, run_id: str) -> Head:
         tail = self._select(_SELECT_TAIL, run_id)

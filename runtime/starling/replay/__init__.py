@@ -1,37 +1,59 @@
 """Replaying recordings: what the environment decided is taken from the log, what the code decided is compared.
 
 _verify    one run of a log against an agent
+_nested    the runs that its tools start
+_all       every run of a log
+_stream    one run, step by step, for whoever shows it
+_recordings  what a recording must be before it is replayed
+_patches   which step.patched no recording needs any more
 _sessions  the ambient sessions behind the pytest plugin: recording a process, replaying it
+_undeclared  what a run's code uses past `starling.step` while it is recorded: _observing sees calls, _watched_calls
+             knows which of them count, _sources whose code made them
 
 The comparison itself is `starling.step._replay`.
 """
 
 from starling._callable_module import make_callable
-from starling.ambient import ReplayOptions, ToolPolicy
+from starling.ambient import PatchUse, ReplayOptions, ToolPolicy
 from starling.errors import NondeterminismError, ProviderModelMismatchError
 from starling.fixture import Fixture, FixtureRun, discard, install_fixture, read_fixture, temporary_path, write_fixture
+from starling.replay._all import replay_all, replay_all_sync
+from starling.replay._patches import UnneededPatch, unneeded_patches
 from starling.replay._sessions import RecordingSession, ReplayingSession
+from starling.replay._stream import ReplayStep, replay_stream
+from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 from starling.replay._verify import replay, replay_sync
-from starling.step import Change, Divergence, ignorable_paths
+from starling.step import NOT_RECORDED, Change, Divergence, fold_consequences, ignorable_paths
 
 __all__ = [
+    "NOT_RECORDED",
     "Change",
     "Divergence",
     "Fixture",
     "FixtureRun",
     "NondeterminismError",
+    "PatchUse",
     "ProviderModelMismatchError",
     "RecordingSession",
     "ReplayOptions",
+    "ReplayStep",
     "ReplayingSession",
     "ToolPolicy",
+    "UndeclaredCall",
+    "UndeclaredCalls",
+    "UnneededPatch",
     "discard",
+    "fold_consequences",
     "ignorable_paths",
     "install_fixture",
     "read_fixture",
     "replay",
+    "replay_all",
+    "replay_all_sync",
+    "replay_stream",
     "replay_sync",
     "temporary_path",
+    "unneeded_patches",
     "write_fixture",
 ]
 

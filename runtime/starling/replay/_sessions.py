@@ -10,48 +10,77 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from starling import ambient
 from starling.ambient import ReplayOptions
 from starling.errors import LiveCallError, NondeterminismError
 from starling.event import Kind, RunStarted, encode_payload
 from starling.fixture import FixtureRun
+from starling.replay._recordings import check_recording
 from starling.step import Divergence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from starling.ambient import RunIntent
+    from starling.ambient import PatchUse, RunIntent
     from starling.event import Event
+    from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 
-__all__ = ["RecordingSession", "ReplayingSession"]
+__all__ = ["RecordingSession", "ReplayingSession", "unrecorded"]
 
 
 class RecordingSession:
-    """Keeps a copy of every run that is made while it is active."""
+    """Keeps a copy of every run that is made while it is active.
+
+    Args:
+        watcher: finds what the runs' own code uses past `starling.step`; None looks for nothing.
+    """
 
     replaying = False
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: UndeclaredCalls | None = None) -> None:
+        self._watcher = watcher
         self._lock = threading.Lock()
         self._ticks = itertools.count(1)
         self._recorders: list[_Recorder] = []
 
     def begin(self, intent: RunIntent) -> _Recorder:
-        """Make room for a run."""
+        """Make room for a run; one that is resumed goes on where it was kept, or begins with what it had come to."""
         with self._lock:
-            recorder = _Recorder(self, intent, next(self._ticks))
-            self._recorders.append(recorder)
+            recorder = next((known for known in self._recorders if known.run_id == intent.resumes != ""), None)
+            if recorder is None:
+                recorder = _Recorder(self, intent, next(self._ticks), events=list(intent.events))
+                self._recorders.append(recorder)
         return recorder
 
     def refused(self, error: LiveCallError) -> None:
         """Never happens while recording."""
 
+    def patch_used(self, use: PatchUse) -> None:
+        """Of no interest while recording: a new run takes every new way."""
+
     def tick(self) -> int:
         """The next instant on the session's own clock."""
         with self._lock:
             return next(self._ticks)
+
+    @contextmanager
+    def watching(self, intent: RunIntent) -> Iterator[None]:
+        """Have the code of a run looked at; one inside another is looked at as that is, and not inside an effect."""
+        watcher: ambient.Watcher | None = self._watcher
+        if intent.parent_run_id:
+            watcher = None if intent.parent_effect else ambient.watcher()
+        with ambient.watched_by(watcher), ambient.watched_thread():
+            yield
+
+    @property
+    def undeclared(self) -> tuple[UndeclaredCall, ...]:
+        """What the watcher has found so far."""
+        return self._watcher.found if self._watcher else ()
 
     @property
     def runs(self) -> tuple[FixtureRun, ...]:
@@ -70,13 +99,20 @@ class _Recorder:
     def committed(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
 
+    def watching(self) -> AbstractContextManager[None]:
+        return self.session.watching(self.intent)
+
     def ended(self) -> None:
         self.finished = self.session.tick()
 
     @property
+    def run_id(self) -> str:
+        return self.events[0].run_id if self.events else ""
+
+    @property
     def run(self) -> FixtureRun:
         return FixtureRun(
-            run_id=self.events[0].run_id,
+            run_id=self.run_id,
             events=tuple(self.events),
             parent_run_id=self.intent.parent_run_id,
             parent_call_id=self.intent.parent_call_id,
@@ -89,9 +125,13 @@ class _Recorder:
 class ReplayingSession:
     """Plays recorded runs back to whoever starts runs while it is active.
 
+    Raises:
+        LogCorruptError: one of the runs is damaged, cut short, or none. SchemaVersionMismatchError: or too new.
+
     Attributes:
         failures: every divergence and every refused live call, even if the code under test swallowed it.
         played: the recorded runs that were asked for, in that order.
+        patches: what the code asked `step.patched` and `step.deprecate_patch`.
     """
 
     replaying = True
@@ -100,10 +140,12 @@ class ReplayingSession:
         self.options = options or ReplayOptions()
         self.failures: list[NondeterminismError | LiveCallError] = []
         self.played: list[FixtureRun] = []
+        self.patches: list[PatchUse] = []
         self._left = list(runs)
+        for run in self._left:
+            check_recording(run.run_id, run.events)
         self._groups = _overlapping(self._left)
         self._running: list[FixtureRun] = []
-        self._skipped: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def begin(self, intent: RunIntent) -> _Player:
@@ -113,15 +155,20 @@ class ReplayingSession:
             NondeterminismError: every recorded run of this place has been asked for already.
         """
         with self._lock:
-            run = self._match(intent)
+            run = self._resumed(intent) if intent.resumes else self._match(intent)
             if run is None:
-                error = self._unrecorded(intent)
+                error = unrecorded(intent, len(self.played))
                 self.failures.append(error)
                 raise error
-            self._left.remove(run)
-            self.played.append(run)
+            if run in self._left:
+                self._left.remove(run)
+                self.played.append(run)
             self._running.append(run)
         return _Player(self, run)
+
+    def _resumed(self, intent: RunIntent) -> FixtureRun | None:
+        """The recorded run that goes on; an earlier call has begun it, or it began before it was recorded."""
+        return next((run for run in (*self.played, *self._left) if run.run_id == intent.resumes), None)
 
     def end(self, run: FixtureRun) -> None:
         """A run is over, however it went."""
@@ -131,6 +178,10 @@ class ReplayingSession:
     def refused(self, error: LiveCallError) -> None:
         """Remember a refused call, so that it fails the test even if it is swallowed."""
         self.failures.append(error)
+
+    def patch_used(self, use: PatchUse) -> None:
+        """Remember a patch that a replayed run asked for."""
+        self.patches.append(use)
 
     def finish(self, *, before: float = math.inf) -> None:
         """Note recorded runs that nobody asked for; those of effects and skipped calls were not expected.
@@ -143,10 +194,14 @@ class ReplayingSession:
             self._left = [run for run in self._left if run.began >= before]
             self.failures.extend(_not_asked_for(run) for run in due if self._was_due(run))
 
-    def skip(self, run_id: str, call_id: str) -> None:
-        """A call of a replayed run was not run (again)."""
+    def skip(self, run_id: str, call_id: str, before: int | None) -> None:
+        """A call of a replayed run was not run (again), or not before that recorded timestamp: its runs are not due."""
         with self._lock:
-            self._skipped.add((run_id, call_id))
+            self._left = [
+                run
+                for run in self._left
+                if _place(run) != (run_id, call_id) or (before is not None and run.events[0].ts >= before)
+            ]
 
     def _match(self, intent: RunIntent) -> FixtureRun | None:
         place = (intent.parent_run_id, intent.parent_call_id)
@@ -169,26 +224,31 @@ class ReplayingSession:
         if not run.parent_run_id:
             return True
         parent_played = any(played.run_id == run.parent_run_id for played in self.played)
-        skipped = (run.parent_run_id, run.parent_call_id) in self._skipped
-        return parent_played and not skipped and not run.parent_effect
+        return parent_played and not run.parent_effect
 
-    def _unrecorded(self, intent: RunIntent) -> NondeterminismError:
-        count = len(self.played)
-        where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
-        divergence = Divergence(
-            run_id=intent.parent_run_id,
-            seq=1,
-            kind=Kind.RunStarted,
-            expected_kind=None,
-            cls="exhausted",
-            reason=(
-                f"the code started a run{where} that the recording does not have ({count} recorded "
-                f"{'run was' if count == 1 else 'runs were'} asked for before it): goal {intent.started.goal[:200]!r}"
-            ),
-            produced=intent.started,
-            call_id=intent.parent_call_id,
-        )
-        return NondeterminismError(f"{divergence}\n{divergence.reason}", divergences=(divergence,))
+
+def unrecorded(intent: RunIntent, played: int, hint: str = "") -> NondeterminismError:
+    """The error for a run that the recording does not have.
+
+    Args:
+        played: how many recorded runs were asked for before it. hint: added to the reason.
+    """
+    where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
+    before = f"{played} recorded {'run was' if played == 1 else 'runs were'} asked for before it"
+    divergence = Divergence(
+        run_id=intent.parent_run_id,
+        seq=1,
+        kind=Kind.RunStarted,
+        expected_kind=None,
+        cls="exhausted",
+        reason=(
+            f"the code started a run{where} that the recording does not have ({before}): "
+            f"goal {intent.started.goal[:200]!r}{hint}"
+        ),
+        produced=intent.started,
+        call_id=intent.parent_call_id,
+    )
+    return NondeterminismError(divergence.text, divergences=(divergence,))
 
 
 def _place(run: FixtureRun) -> tuple[str, str]:
@@ -235,7 +295,7 @@ def _not_asked_for(run: FixtureRun) -> NondeterminismError:
         length=len(run.events),
         call_id=run.parent_call_id,
     )
-    return NondeterminismError(f"{divergence}\n{divergence.reason}", run_id=run.run_id, divergences=(divergence,))
+    return NondeterminismError(divergence.text, run_id=run.run_id, divergences=(divergence,))
 
 
 @dataclass(slots=True, eq=False)
@@ -259,8 +319,8 @@ class _Player:
         if error not in self.session.failures:  # a nested run's divergence passes through the outer run, too
             self.session.failures.append(error)
 
-    def skipped(self, call_id: str) -> None:
-        self.session.skip(self.run.run_id, call_id)
+    def skipped(self, call_id: str, before: int | None) -> None:
+        self.session.skip(self.run.run_id, call_id, before)
 
     def ended(self) -> None:
         self.session.end(self.run)

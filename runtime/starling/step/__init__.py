@@ -2,6 +2,8 @@
 
 _frame       where in a run the current code executes (a context variable)
 _effects     now, random, side_effect
+_patches     patched, deprecate_patch: changes that recordings may predate
+_exceptions  exceptions, described for the log and built again
 _llm         one model call
 _tools       tool dispatch: batches, retries, what is recorded
 _invoke      one attempt of a tool: result, failure, timeout
@@ -12,7 +14,9 @@ _compare     what is compared and what the environment decided
 _interruption  where the environment stopped a recorded run
 _progress    which recorded events were reproduced so far
 _tree        a recorded run cut by tool call
+_served      what a crash left of a call, for the one that is reissued in its place
 _divergence  what is said when they differ
+_consequences  which divergences merely follow from an earlier one
 _meter       running totals and budgets
 _dialect     our logs and the original program's
 _texts       every text that the loop writes into a log
@@ -20,15 +24,18 @@ _run         what the steps of one run share
 """
 
 from starling.step._compare import ignorable_paths
-from starling.step._divergence import ABSENT, Change, Divergence, changes_between
-from starling.step._effects import now, random, side_effect, side_effect_sync
+from starling.step._consequences import fold_consequences
+from starling.step._divergence import ABSENT, NOT_RECORDED, Change, Divergence, changes_between
+from starling.step._effects import new_call_id, now, random, side_effect, side_effect_sync
 from starling.step._llm import Turn, llm_call
+from starling.step._patches import deprecate_patch, patched
 from starling.step._run import DEFAULT_MAX_PARALLEL_TOOLS
-from starling.step._tools import ToolCall, call_tool, call_tools, new_call_id
+from starling.step._tools import ToolCall, call_tool, call_tools
 
 __all__ = [
     "ABSENT",
     "DEFAULT_MAX_PARALLEL_TOOLS",
+    "NOT_RECORDED",
     "Change",
     "Divergence",
     "ToolCall",
@@ -36,10 +43,13 @@ __all__ = [
     "call_tool",
     "call_tools",
     "changes_between",
+    "deprecate_patch",
+    "fold_consequences",
     "ignorable_paths",
     "llm_call",
     "new_call_id",
     "now",
+    "patched",
     "random",
     "side_effect",
     "side_effect_sync",

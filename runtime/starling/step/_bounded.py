@@ -11,6 +11,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from starling import ambient
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -72,7 +74,8 @@ def _was_stopped(task: asyncio.Task[Any]) -> bool:
 async def _ending(work: Callable[[], Awaitable[T]]) -> Ended[T]:
     """Only a cancellation gets out of the task: others would stop the event loop, or be reported as never looked at."""
     try:
-        return Ended(value=await work())
+        with ambient.unwatched():
+            return Ended(value=await work())
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - judged by the caller

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starling.event import (
     AssistantMessageCompleted,
@@ -12,25 +12,28 @@ from starling.event import (
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
+    ToolDescription,
 )
-from starling.step._divergence import Divergence, changes_between
+from starling.step._divergence import NOT_RECORDED, Divergence, changes_between
+from starling.step._served import PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starling.ambient import ReplayOptions
     from starling.event import Payload
-    from starling.step._divergence import Change, DivergenceClass
+    from starling.step._divergence import Change, DivergenceClass, Explanation
 
 __all__ = ["carry_over", "describe", "ignorable_paths"]
 
 _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.RunStarted: ("starling_version",),
+    Kind.RunResumed: ("at_seq", "extra_message", "reissue_tools", "pending_calls"),
     Kind.ToolCallCompleted: ("duration_ms",),
     Kind.ToolCallFailed: ("duration_ms",),
     Kind.SideEffectRecorded: ("value", "error", "ordinal"),
     Kind.RunCompleted: ("duration_ms", "merkle_root"),
-    Kind.RunFailed: ("duration_ms", "merkle_root"),
+    Kind.RunFailed: ("duration_ms", "merkle_root", "cause"),
     Kind.RunCancelled: ("duration_ms", "merkle_root"),
 }
 """Fields that the environment decides: carried over from the recording before anything is compared."""
@@ -42,12 +45,21 @@ _COSTS: Mapping[Kind, tuple[str, ...]] = {
 """Fields that follow from the price table: carried over too, unless prices are to be compared."""
 
 
+_HASHES = {
+    "RunStarted.system_prompt": ("system_prompt_hash",),
+    "RunStarted.params": ("params_hash",),
+    "RunStarted.tools": ("tool_schemas", "tool_registry_hash"),
+}
+"""Fields that are hashes of another one: ignored with it."""
+
+
 def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> Payload:
     """Today's payload with what the environment decided, and what is ignored, taken from the recorded one."""
     kind = recorded.KIND
     names = set(_ENVIRONMENT.get(kind, ()))
-    if options.ignore:
-        names.update(path.partition(".")[2] for path in options.ignore if path.startswith(f"{kind.name}."))
+    for path in options.ignore:
+        if path.startswith(f"{kind.name}."):
+            names.update((path.partition(".")[2], *_HASHES.get(path, ())))
     if not options.compare_cost:
         names.update(_COSTS.get(kind, ()))
     if isinstance(recorded, RunStarted) and not recorded.tools:
@@ -64,12 +76,17 @@ def describe(
     seq: int,
     length: int,
     call_id: str,
-    explained: tuple[Change, ...],
+    tool: str = "",
+    explained: Explanation | None = None,
 ) -> Divergence:
-    """The divergence of two payloads; ``explained`` are changes that say more than the payloads' own fields."""
+    """The divergence of two payloads; ``explained`` says what stands behind a prompt's hash."""
+    today = produced
     if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
         produced = carry_over(recorded, produced, options)
     cls, reason = _classify(recorded, produced)
+    changes = _changes(recorded, produced, today, options) if cls in ("payload", "turn_id") else ()
+    if explained is not None:
+        reason, changes = explained.reason, (*_beside_the_hash(changes, explained), *explained.changes)
     return Divergence(
         run_id=run_id,
         seq=seq,
@@ -79,13 +96,55 @@ def describe(
         reason=reason,
         recorded=recorded,
         produced=produced,
-        changes=explained or (changes_between(recorded, produced) if cls in ("payload", "turn_id") else ()),
+        changes=changes,
         length=length,
         call_id=call_id,
+        tool=tool,
     )
 
 
+def _changes(
+    recorded: Payload | None, produced: Payload | None, today: Payload | None, options: ReplayOptions
+) -> tuple[Change, ...]:
+    if isinstance(recorded, RunStarted) and isinstance(produced, RunStarted) and isinstance(today, RunStarted):
+        recorded, produced = _with_tools(recorded, produced, today, options)
+    return changes_between(recorded, produced)
+
+
+def _with_tools(
+    recorded: RunStarted, produced: RunStarted, today: RunStarted, options: ReplayOptions
+) -> tuple[RunStarted, RunStarted]:
+    """Both sides with their tools, where an older log holds but names and hashes: what has today's hash is today's."""
+    if recorded.tools or "RunStarted.tools" in options.ignore:
+        return recorded, produced
+    hashes = {schema.name: schema.schema_hash for schema in recorded.tool_schemas}
+    now = {schema.name: schema.schema_hash for schema in today.tool_schemas}
+    known = [tool for tool in today.tools if tool.name in hashes]
+    unknown: Any = NOT_RECORDED
+    tools = (
+        *(tool if hashes[tool.name] == now.get(tool.name) else replace(tool, schema=unknown) for tool in known),
+        *(
+            ToolDescription(name=name, description=unknown, schema=unknown)
+            for name in hashes
+            if name not in {tool.name for tool in known}
+        ),
+    )
+    return replace(recorded, tools=tools), replace(produced, tools=today.tools)
+
+
+def _beside_the_hash(changes: tuple[Change, ...], explained: Explanation) -> tuple[Change, ...]:
+    """What else differs; the estimate follows from the request, so it is told only if the request cannot be shown."""
+    told = {"prompt_hash", "input_tokens"} if explained.complete else {"prompt_hash"}
+    return tuple(change for change in changes if change.path not in told)
+
+
 def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
+    if isinstance(recorded, SideEffectRecorded) and recorded.name.startswith(PATCH):
+        patch_id = recorded.name.removeprefix(PATCH)
+        return "kind", (
+            f"the recording was made with step.patched({patch_id!r}), which the code does not ask for here any more: "
+            f"keep step.deprecate_patch({patch_id!r}) in its place until this is recorded again"
+        )
     if recorded is None:
         return "exhausted", f"the recording ends here, but the code went on with {_name(produced)}"
     if produced is None:

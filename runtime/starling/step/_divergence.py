@@ -13,22 +13,29 @@ if TYPE_CHECKING:
 
     from starling.event import Kind, Payload
 
-__all__ = ["ABSENT", "Change", "Divergence", "DivergenceClass", "changes_between"]
+__all__ = ["ABSENT", "NOT_RECORDED", "Change", "Divergence", "DivergenceClass", "Explanation", "changes_between"]
 
 DivergenceClass: TypeAlias = Literal["kind", "payload", "turn_id", "exhausted"]
 
 
-class _Absent:
-    """The other side of a field that only one side has."""
+class _Mark:
+    """Stands where one side of a change has no value."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name, self._text = name, text
 
     def __repr__(self) -> str:
-        return "(absent)"
+        return self._text
 
     def __reduce__(self) -> str:
-        return "ABSENT"
+        return self._name  # pickles and copies as itself
 
 
-ABSENT = _Absent()
+ABSENT = _Mark("ABSENT", "(absent)")
+"""The other side of a field that only one side has."""
+
+NOT_RECORDED = _Mark("NOT_RECORDED", "(not recorded)")
+"""The recorded side of something of which the recording holds a hash alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,21 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.recorded!r} -> {self.produced!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What stands behind a hash that differs.
+
+    Attributes:
+        reason: one sentence for people: what differs, or why that cannot be said.
+        changes: the fields that differ, as far as they are known.
+        complete: whether the changes account for the hash; otherwise it is a hint at best.
+    """
+
+    reason: str
+    changes: tuple[Change, ...] = ()
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +79,10 @@ class Divergence:
         recorded: the recorded payload, decoded. produced: today's.
         changes: the fields that differ.
         length: how many events the recording has.
-        call_id: the tool call inside which it happened; empty outside of tools.
+        call_id: the tool call inside which it happened; empty outside of tools. tool: the name of that call's tool.
+        cause_seq: with ``collect``, the seq of the divergence that this one merely follows from, being the same change
+            seen again (a changed system prompt differs in RunStarted, and then in the request of every turn). 0 for a
+            cause of its own. That of a nested run may name a divergence of the run around it.
     """
 
     run_id: str
@@ -71,16 +96,34 @@ class Divergence:
     changes: tuple[Change, ...] = ()
     length: int = 0
     call_id: str = ""
+    tool: str = ""
+    cause_seq: int = 0
 
     def __str__(self) -> str:
         shown = self.expected_kind or self.kind
         return f"golden run diverged at seq {self.seq} of {self.length} ({shown}): {self.cls}"
 
+    @property
+    def text(self) -> str:
+        """The headline, the reason, and the first changes, cut to a readable size: the text of the error."""
+        shown = [f"  {_cut(str(change))}" for change in self.changes[:_MOST_CHANGES]]
+        more = len(self.changes) - len(shown)
+        return "\n".join([str(self), self.reason, *shown, *([f"  ... and {more} more"] if more > 0 else [])])
+
+
+_MOST_CHANGES = 8
+_LONGEST_CHANGE = 400
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_CHANGE else f"{text[: _LONGEST_CHANGE - 3]}..."
+
 
 def changes_between(recorded: Any, produced: Any) -> tuple[Change, ...]:
     """The fields in which two payloads (or any plain values) differ, in field order.
 
-    Tools are matched by name and their schemas compared as JSON; a hash whose text differs as well is left out.
+    Tools are matched by name and their schemas compared as JSON, and as text only where they are equal as JSON; a hash
+    whose text differs as well is left out.
     """
     changes = tuple(_walk("", recorded, produced))
     return tuple(change for change in changes if not _follows(change.path, changes))
@@ -104,7 +147,7 @@ def _follows(path: str, changes: tuple[Change, ...]) -> bool:
 def _walk(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
     if _same(recorded, produced):
         return
-    if _are_tools(recorded) and _are_tools(produced):
+    if (recorded or produced) and _are_tools(recorded) and _are_tools(produced):
         yield from _walk_tools(path, recorded, produced)
         return
     before, after = _members(recorded), _members(produced)
@@ -116,25 +159,35 @@ def _walk(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
 
 
 def _are_tools(value: Any) -> bool:
-    """Whether this is a list of tools as a model is told of them, each name once."""
-    if not isinstance(value, list | tuple) or not value:
+    """Whether this may be a list of tools as a model is told of them, each name once."""
+    if not isinstance(value, list | tuple):
         return False
     names = [getattr(item, "name", None) for item in value]
     return all(hasattr(item, "schema") for item in value) and len(set(names)) == len(names)
 
 
 def _walk_tools(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
-    before = {tool.name: _described(tool) for tool in recorded}
-    after = {tool.name: _described(tool) for tool in produced}
+    before = {tool.name: tool for tool in recorded}
+    after = {tool.name: tool for tool in produced}
     if list(before) != list(after) and set(before) == set(after):
         yield Change(path=f"{path} (order)", recorded=list(before), produced=list(after))
-    yield from _walk(path, before, after)
+    for name in [*before, *(name for name in after if name not in before)]:
+        yield from _walk_tool(_join(path, name), before.get(name), after.get(name))
 
 
-def _described(tool: Any) -> dict[str, Any]:
+def _walk_tool(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
+    found = list(_walk(path, _described(recorded), _described(produced)))
+    yield from found
+    if not found and recorded.schema != produced.schema:  # a schema given as text is hashed as it is given
+        yield Change(path=f"{path}.schema (text)", recorded=recorded.schema, produced=produced.schema)
+
+
+def _described(tool: Any) -> Any:
     """A tool with its schema as a value, so that the property that changed can be named."""
+    if tool is None:
+        return ABSENT
     try:
-        schema = loads(tool.schema)
+        schema = loads(tool.schema) if isinstance(tool.schema, str) else tool.schema
     except UnencodableValueError:
         schema = tool.schema
     return {"description": tool.description, "schema": schema}

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import secrets
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starling import ambient
-from starling._cbor import Raw, decode, encode
-from starling.errors import RecordedEffectError
-from starling.event import EffectError
+from starling._cbor import Raw, decode, encode, written
+from starling._ulid import new as new_ulid
 from starling.event import SideEffectRecorded as Effect
-from starling.step import _texts
+from starling.step._exceptions import describe, rebuild
 from starling.step._frame import Frame, current, current_frame, enter_effect, leave
-from starling.step._journal import ABANDONED, NOT_FOR_THE_LOG, abandoned
+from starling.step._journal import NOT_FOR_THE_LOG, abandoned, is_abandoned
 from starling.tool import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["now", "random", "side_effect", "side_effect_sync"]
+__all__ = ["new_call_id", "now", "random", "side_effect", "side_effect_sync"]
 
 T = TypeVar("T")
+
+_CALL_ID = "starling/call_id"
 
 MAX_VALUE_DEPTH = 31
 """A SideEffectRecorded may nest 32 levels (wire format); the value sits one level inside it."""
@@ -44,7 +43,7 @@ def now() -> datetime:
         StepContextError: no run is active here.
     """
     frame = current_frame("now")
-    nanoseconds = time.time_ns() if frame is None else _value(frame, "now", frame.run.clock)
+    nanoseconds = time.time_ns() if frame is None else int(_value(frame, "now", frame.run.clock))
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
@@ -55,7 +54,19 @@ def random() -> int:
         StepContextError: no run is active here.
     """
     frame = current_frame("random")
-    return secrets.randbits(64) if frame is None else _value(frame, "rand", frame.run.random)
+    return secrets.randbits(64) if frame is None else int(_value(frame, "rand", frame.run.random))
+
+
+def new_call_id() -> str:
+    """A fresh id for a `ToolCall`; inside a run it is recorded, and returned again on replay.
+
+    Outside of a run it is just a fresh id.
+
+    Raises:
+        StepContextError: the tool call whose code asks for it has ended.
+    """
+    frame = current_frame("new_call_id") if current.get() is not None else None
+    return new_ulid() if frame is None else str(_value(frame, _CALL_ID, new_ulid))
 
 
 async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
@@ -71,9 +82,11 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
         The value as the log holds it (a tuple comes back as a list), live and on replay alike.
 
     Raises:
+        TypeError: the name is not text.
         StepContextError: no run is active here.
         UnencodableValueError: the value cannot be recorded.
     """
+    name = _checked(name)
     frame = current_frame("side_effect")
     if frame is None:
         return await _call(function)
@@ -81,7 +94,7 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
     recorded = frame.run.journal.take_effect(frame, name, request)
     if recorded is not None:
         await frame.run.journal.commit()
-        if recorded.error is not None and recorded.error.type == ABANDONED:
+        if is_abandoned(recorded):
             await _cut_off(frame)
         return cast("T", _replayed(recorded))
     token = current.set(enter_effect(frame, name))
@@ -107,6 +120,7 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
 
 def side_effect_sync(name: str, function: Callable[[], T]) -> T:
     """`side_effect` for sync tools: runs the callable in this thread and blocks until its outcome is recorded."""
+    name = _checked(name)
     frame = current_frame("side_effect_sync")
     if frame is None:
         return function()
@@ -157,12 +171,19 @@ async def _for_builtin_tools(name: str, function: Callable[[], Awaitable[T]]) ->
 ambient.use_side_effects_of(_for_builtin_tools)
 
 
-def _value(frame: Frame, name: str, produce: Callable[[], int]) -> int:
-    """One recorded integer."""
+def _checked(name: str) -> str:
+    """An effect's name as the log will hold it: that is what a replay looks it up by."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a side effect must be text, got {type(name).__name__}: {name!r}")
+    return written(name)
+
+
+def _value(frame: Frame, name: str, produce: Callable[[], T]) -> T:
+    """One recorded value that is made on the spot."""
     request = frame.request(name)
     recorded = frame.run.journal.take_effect(frame, name, request)
     if recorded is not None:
-        return int(_replayed(recorded))
+        return cast("T", _replayed(recorded))
     value = produce()
     frame.run.journal.effect(frame, Effect(name=name, value=value, call_id=frame.call_id), request)
     return value
@@ -176,83 +197,10 @@ async def _call(function: Callable[[], Awaitable[T] | T]) -> T:
 
 
 def _failed(frame: Frame, name: str, error: BaseException) -> Effect:
-    cls = type(error)
-    return Effect(
-        name=name,
-        value=None,
-        call_id=frame.call_id,
-        error=EffectError(type=f"{cls.__module__}.{cls.__qualname__}", message=_texts.said(error)),
-    )
+    return Effect(name=name, value=None, call_id=frame.call_id, error=describe(error))
 
 
 def _replayed(recorded: Effect) -> Any:
     if recorded.error is None:
         return recorded.value
-    raise _rebuild(recorded.error)
-
-
-def _rebuild(error: EffectError) -> BaseException:
-    """The recorded exception: of its own class where that is loaded, with the recorded text in any case."""
-    cls = _find_class(error.type)
-    if cls is None:
-        return _stand_in(error)
-    attempts: list[Callable[[str], BaseException]] = [cls, functools.partial(_bare, cls)]
-    if not error.message:
-        attempts.insert(0, lambda _: cls())
-    for build in attempts:
-        try:
-            rebuilt = build(error.message)
-            if str(rebuilt) == error.message:
-                return rebuilt
-        except Exception:  # noqa: BLE001, S112 - a constructor of the user's that wants other arguments
-            continue
-    members = {"__module__": cls.__module__, "__str__": lambda _: error.message, "__reduce__": _rebuilt_from(error)}
-    spoken = type(cls.__name__, (cls,), members)
-    try:
-        return _bare(spoken, error.message)
-    except TypeError:  # a class that cannot be made without its arguments, such as ExceptionGroup
-        return _stand_in(error)
-
-
-def _stand_in(error: EffectError) -> BaseException:
-    name = error.type.rpartition(".")[2]
-    stand_in = type(name, (RecordedEffectError,), {"__module__": __name__, "__reduce__": _rebuilt_from(error)})
-    return cast("BaseException", stand_in(error.message, recorded_type=error.type))
-
-
-def _rebuilt_from(error: EffectError) -> Callable[[BaseException], tuple[Any, ...]]:
-    """How an exception whose class was made here pickles: as what it was rebuilt from."""
-    return lambda _: (_rebuild, (error,))
-
-
-def _bare(cls: type[BaseException], message: str) -> BaseException:
-    rebuilt = cls.__new__(cls)
-    rebuilt.args = (message,)
-    return rebuilt
-
-
-def _find_class(qualified: str) -> type[BaseException] | None:
-    """Look a class up among the modules that are loaded; a name in a log never causes an import."""
-    if "<locals>" in qualified:
-        return _find_local_class(qualified)
-    module_name, _, path = qualified.rpartition(".")
-    while module_name:
-        found: Any = sys.modules.get(module_name)
-        if found is not None:
-            for part in path.split("."):
-                found = getattr(found, part, None)
-            return found if isinstance(found, type) and issubclass(found, BaseException) else None
-        module_name, _, last = module_name.rpartition(".")
-        path = f"{last}.{path}"
-    return None
-
-
-def _find_local_class(qualified: str) -> type[BaseException] | None:
-    """The youngest living class of this name; one that is defined in a function can be found in no module."""
-    found, pending = None, [BaseException]
-    while pending:
-        for cls in pending.pop().__subclasses__():
-            pending.append(cls)
-            if f"{cls.__module__}.{cls.__qualname__}" == qualified:
-                found = cls
-    return found
+    raise rebuild(recorded.error)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from starling.errors import StepContextError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starling.step._run import Run
 
 __all__ = ["Frame", "current", "current_frame", "enclosing", "enter_effect", "leave"]
@@ -24,13 +26,14 @@ class Frame:
 
     Attributes:
         tool: the name of the tool that is called.
-        node: what the journal knows of this call; the live journal knows nothing.
+        node: what the journal knows of this call: on replay its recorded events, live what a crash left of it.
         closed: the call has its outcome; nothing may be recorded for it any more.
         failure: what ended the run inside this call (a divergence, a write error, a failed model call); every later
             step raises it again.
         finished: how many effects of a name have finished. answered: the highest request of a name that has an answer
             in the log. Both over all attempts of the call; the journal's lock guards them.
         asked: effects, by name and request, that have been asked for and have no answer yet.
+        patches: the answers of `step.patched`, by mark: a call takes one way, over all its attempts.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Frame:
         "finished",
         "node",
         "parent",
+        "patches",
         "run",
         "tool",
     )
@@ -61,8 +65,14 @@ class Frame:
         self.finished: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.asked: dict[tuple[str, int], None] = {}
+        self.patches: dict[str, bool] = {}
         self._counts: dict[str, int] = {}
         self._lock = Lock()
+
+    @property
+    def first_attempt(self) -> int:
+        """The attempt that it begins with: a reissued call goes on where a crash cut it off."""
+        return 1 if self.node is None else int(self.node.first_attempt)
 
     def renew(self) -> Frame:
         """A frame for a further attempt, which shuts out code that is left over from this one.
@@ -72,6 +82,7 @@ class Frame:
         """
         renewed = Frame(self.run, call_id=self.call_id, tool=self.tool, parent=self.parent, node=self.node)
         renewed.finished, renewed.answered, renewed._counts = self.finished, self.answered, dict(self.answered)
+        renewed.patches = self.patches
         return renewed
 
     def answer(self, name: str, request: int) -> None:
@@ -86,14 +97,23 @@ class Frame:
             self.asked[name, count] = None
         return count
 
+    def way(self, name: str, decide: Callable[[], bool]) -> tuple[bool, bool]:
+        """The answer for a patch's mark, decided once a call; the second value says whether that was just now."""
+        with self._lock:
+            known = name in self.patches
+            if not known:
+                self.patches[name] = decide()
+            return self.patches[name], not known
+
     def check(self) -> None:
         """Refuse to go on in a call that has ended or failed."""
         if self.failure is not None:
             raise self.failure
         if self.closed:
+            what = f"call {self.call_id!r} of run" if self.call_id else "the loop of run"
             raise StepContextError(
-                f"call {self.call_id!r} of run {self.run.run_id} has ended (timed out, cancelled or returned); "
-                "nothing that it does afterwards can be recorded. Await what the tool starts before it returns",
+                f"{what} {self.run.run_id} has ended (timed out, cancelled or returned); nothing that it does "
+                "afterwards can be recorded. Await what it starts before it returns",
                 run_id=self.run.run_id,
             )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starling.event import BudgetExceeded, RunCancelled, RunResumed
+from starling.event import BudgetExceeded, RunCancelled, RunCompleted, RunFailed, RunResumed
 from starling.step import _texts
 
 if TYPE_CHECKING:
     from starling.event import Payload
 
-__all__ = ["Interruption", "cuts_short", "interrupts"]
+__all__ = ["Interruption", "cuts_short", "ends_part", "interrupts"]
 
 
 class Interruption(BaseException):
@@ -33,6 +33,11 @@ def cuts_short(recorded: Payload | None) -> bool:
             return not _texts.is_interruption(reason)  # code raised that, and is to raise it again
         case _:
             return isinstance(recorded, RunResumed)
+
+
+def ends_part(recorded: Payload) -> bool:
+    """Whether this event ends the run, or what one process did of it."""
+    return isinstance(recorded, RunCompleted | RunFailed | RunCancelled) or cuts_short(recorded)
 
 
 def interrupts(recorded: Payload, produced: Payload) -> bool:

@@ -22,11 +22,15 @@ from starling.step._journal import NOT_FOR_THE_LOG
 from starling.tool import call_policy, reject_malformed, to_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starling.step._run import Run
     from starling.step._tools import ToolCall
     from starling.tool import Tool
 
-__all__ = ["OF_THE_RUN", "Failure", "outcome_of", "times_cancelled"]
+__all__ = ["OF_THE_RUN", "Failure", "in_own_task", "outcome_of", "times_cancelled"]
+
+_LOOK_EVERY_S = 0.02
 
 MAX_RESULT_DEPTH = 31
 """A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
@@ -54,7 +58,9 @@ async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) 
         cancels: how often this task had been cancelled before.
     """
     try:
-        return await _invoke(run, call, tool)
+        result = await _invoke(run, call, tool)
+        # What a tool returns when it is told to stop is not its result: on replay nobody would tell it.
+        return _told_to_stop(run) if times_cancelled() > cancels else result
     except asyncio.CancelledError as error:
         if times_cancelled() > cancels:
             raise
@@ -69,6 +75,11 @@ async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) 
         if times_cancelled() > cancels:
             return Failure(_texts.said(error), "cancelled", error)
         return Failure(_texts.said(error), "tool", error, transient=isinstance(error, TransientToolError))
+
+
+def _told_to_stop(run: Run) -> Failure:
+    text = _texts.DEADLINE_EXCEEDED if run.out_of_time() else _texts.CANCELLED
+    return Failure(text, "cancelled", asyncio.CancelledError(text))
 
 
 class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
@@ -91,11 +102,11 @@ async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
 
 async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
     if seconds is None:
-        return await _in_own_task(tool, args)
+        return await in_own_task(lambda: tool.execute(args))
     deadline = asyncio.timeout(seconds)
     try:
         async with deadline:
-            value = await _in_own_task(tool, args)
+            value = await in_own_task(lambda: tool.execute(args))
     except Exception as error:
         if deadline.expired():
             raise _TimedOut(_texts.timed_out(seconds)) from error
@@ -105,24 +116,39 @@ async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
     return value
 
 
-async def _in_own_task(tool: Tool, args: Any) -> Any:
-    """Run the tool in a task of its own, so that this task's count of cancellations is the run's alone.
+async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable[[], bool] | None = None) -> Any:
+    """Run a user's function in a task of its own, so that this task's count of cancellations is the run's alone.
 
-    A `asyncio.TaskGroup` or timeout inside the tool may leave its task's count raised (until Python 3.13 it does).
+    A `asyncio.TaskGroup` or timeout inside it may leave its task's count raised (until Python 3.13 it does).
+
+    Args:
+        until: cancels the function as soon as this holds.
     """
 
     async def body() -> tuple[Any, BaseException | None]:
         try:
-            return await tool.execute(args), None
+            return await function(), None
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - raised below; out of a task, some would stop the event loop
             return None, error
 
-    value, error = await asyncio.create_task(body())
+    task = asyncio.create_task(body())
+    if until is not None:
+        await _watched(task, until)
+    value, error = await task
     if error is not None:
         raise error
     return value
+
+
+async def _watched(task: asyncio.Task[Any], until: Callable[[], bool]) -> None:
+    try:
+        while not task.done() and not until():
+            await asyncio.wait([task], timeout=_LOOK_EVERY_S)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def times_cancelled() -> int:

@@ -14,10 +14,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starling._ulid import new as new_ulid
-from starling.errors import InvalidAppendError, LogWriteError, NondeterminismError, RunInUseError, StarlingError
+from starling.errors import (
+    InvalidAppendError,
+    LogWriteError,
+    NondeterminismError,
+    RunInUseError,
+    StarlingError,
+    StepContextError,
+)
 from starling.event import Chain, EffectError, event_hash
 from starling.event import SideEffectRecorded as Effect
 from starling.step._bounded import carry_out
+from starling.step._served import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +34,9 @@ if TYPE_CHECKING:
     from starling.eventlog import EventLog
     from starling.provider import Request
     from starling.step._frame import Frame
+    from starling.step._served import Served
 
-__all__ = ["ABANDONED", "NOT_FOR_THE_LOG", "Journal", "LiveJournal", "abandoned"]
+__all__ = ["ABANDONED", "NOT_FOR_THE_LOG", "Journal", "LiveJournal", "abandoned", "is_abandoned"]
 
 NOT_FOR_THE_LOG = (NondeterminismError, LogWriteError, RunInUseError)
 """Failures of the run that are no events: the recording has no place for them, or the log takes nothing any more."""
@@ -39,6 +48,11 @@ ABANDONED = "starling/abandoned"
 def abandoned(call_id: str, name: str) -> Effect:
     """The record of such an effect. It keeps the numbers of later requests right, and a replay waits where it did."""
     return Effect(name=name, value=None, call_id=call_id, error=EffectError(type=ABANDONED, message=""))
+
+
+def is_abandoned(payload: Payload) -> bool:
+    """Whether an event is that record."""
+    return isinstance(payload, Effect) and payload.error is not None and payload.error.type == ABANDONED
 
 
 GRACE_S = 1.0
@@ -66,8 +80,16 @@ class Journal(Protocol):
         """Wait until it is this call's turn among those that ``parent`` dispatches; its id is not known yet."""
         ...
 
-    def schedule(self, parent: Frame, payload: ToolCallScheduled) -> Any:
-        """The first attempt of a call that ``parent`` dispatches. Returns the new frame's ``node``."""
+    async def turn_to_ask(self, frame: Frame) -> None:
+        """Wait until it is this frame's turn to call the model."""
+        ...
+
+    def schedule(self, parent: Frame, payload: ToolCallScheduled, served: Served | None = None) -> Any:
+        """The first attempt of a call that ``parent`` dispatches. Returns the new frame's ``node``.
+
+        Args:
+            served: what is left of the call that this one is reissued for.
+        """
         ...
 
     def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
@@ -78,8 +100,16 @@ class Journal(Protocol):
         """How an attempt ended. Returns what stands in the log."""
         ...
 
+    def close(self, frame: Frame) -> None:
+        """The run's own code has ended; nothing of it can be recorded any more."""
+        ...
+
     def recorded_outcome(self, frame: Frame, attempt: int) -> ToolCallCompleted | ToolCallFailed | None:
         """The outcome of an attempt that is not to be run; None if it is."""
+        ...
+
+    def forgo(self, frame: Frame) -> ToolCallCompleted | ToolCallFailed | None:
+        """The outcome with which the run goes on after this call diverged; None if it ends with that."""
         ...
 
     def completion_order(self, frames: Sequence[Frame]) -> list[int] | None:
@@ -94,7 +124,15 @@ class Journal(Protocol):
         """An effect that was carried out."""
         ...
 
-    def turn_id(self) -> str:
+    def patched(self, frame: Frame, name: str) -> bool:
+        """Whether this call takes the new way of a patch; ``name`` is the patch's mark."""
+        ...
+
+    def drop_patch(self, frame: Frame, name: str) -> bool:
+        """Accept the mark of a patch whose old way is gone. Returns whether there is one."""
+        ...
+
+    def turn_id(self, frame: Frame) -> str:
         """The id of the turn that begins."""
         ...
 
@@ -123,6 +161,8 @@ class LiveJournal:
         chain: where the run stands; a new run starts with an empty one.
         log: the agent's event log.
         committed: called with each batch once it is in the log.
+        owned_effects: whether the log's effects name their call; a log of the original program's that is resumed here
+            must go on as it began.
         emit_timeout_s: how long one append may take; 0 means without bound. What becomes of a late one is known, or
             given up, `GRACE_S` later. Logs that append in line (SQLite, memory) have a bound of their own.
         clock: Unix nanoseconds, for the events' timestamps.
@@ -136,6 +176,7 @@ class LiveJournal:
         log: EventLog,
         *,
         committed: Callable[[Sequence[Event]], None],
+        owned_effects: bool = True,
         emit_timeout_s: float = 0.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -144,10 +185,12 @@ class LiveJournal:
         self._append_in_line: Callable[[str, Sequence[Event]], None] | None = getattr(log, "append_sync", None)
         self._clock = clock
         self._committed = committed
+        self._owned_effects = owned_effects
         self._timeout = emit_timeout_s or None
         self._lock = threading.Lock()
         self._pending: list[Event] = []
         self._failure: StarlingError | None = None
+        self._ended = False
         self._in_line_turn = threading.Lock()
         self._turn = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -168,40 +211,81 @@ class LiveJournal:
         with self._lock:
             payload = replace(payload, merkle_root=self.chain.root())
             self._stamp(payload)
+            self._ended = True
         return payload
 
     async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
         """It always is: what happens first is first."""
 
-    def schedule(self, parent: Frame, payload: ToolCallScheduled) -> None:
-        """Stamp a call's first attempt."""
-        self._stamp_for(parent, payload)
+    async def turn_to_ask(self, frame: Frame) -> None:
+        """It always is, for the same reason."""
+
+    def schedule(self, parent: Frame, payload: ToolCallScheduled, served: Served | None = None) -> Served | None:
+        """Stamp a call's first attempt: its first here, if it is reissued."""
+        with self._lock:
+            parent.check()
+            if served is None and parent.node is not None:
+                served = parent.node.take_call(payload)
+            self._stamp(payload if served is None else replace(payload, attempt=served.first_attempt))
+        return served
 
     def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
-        """Stamp a further attempt."""
-        self._stamp_for(frame, payload)
+        """Stamp a further attempt; what is left of an orphan belongs to the attempt that was cut off."""
+        with self._lock:
+            frame.check()
+            frame.node = None
+            self._stamp(payload)
 
     def outcome(self, frame: Frame, payload: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
         """Stamp an attempt's end; nothing of that attempt can be recorded after it."""
         with self._lock:
             frame.check()
-            for name, request in list(frame.asked):
-                self._effect(frame, abandoned(frame.call_id, name), request)
+            self._abandon_effects(frame)
             self._stamp(payload)
             frame.closed = True
         return payload
 
+    def close(self, frame: Frame) -> None:
+        """Leave a record of what the run's own code had asked for and not waited for."""
+        with self._lock:
+            frame.closed = True
+            self._abandon_effects(frame)
+
+    def _abandon_effects(self, frame: Frame) -> None:
+        for name, request in list(frame.asked):
+            self._effect(frame, abandoned(frame.call_id, name), request)
+
     def recorded_outcome(self, frame: Frame, attempt: int) -> ToolCallCompleted | ToolCallFailed | None:  # noqa: ARG002
-        """Nothing is recorded yet: run it."""
+        """None: run it. A call that had ended inside of one that a crash cut off is not run again."""
+        served: Served | None = frame.node
+        if served is None or served.outcome is None:
+            return None
+        outcome = replace(served.outcome, call_id=frame.call_id)
+        with self._lock:
+            frame.check()
+            self._stamp(Effect(name=SERVED, value=served.outcome.call_id, call_id=frame.call_id))
+            self._stamp(outcome)
+            frame.closed = True
+        return outcome
+
+    def forgo(self, frame: Frame) -> ToolCallCompleted | ToolCallFailed | None:  # noqa: ARG002
+        """None: nothing diverges here."""
         return None
 
-    def completion_order(self, frames: Sequence[Frame]) -> list[int] | None:  # noqa: ARG002
-        """No order: a batch runs in parallel."""
-        return None
+    def completion_order(self, frames: Sequence[Frame]) -> list[int] | None:
+        """None: a batch runs in parallel, unless a replay of this log could not tell whose effects are whose."""
+        return None if self._owned_effects else list(range(len(frames)))
 
-    def take_effect(self, frame: Frame, name: str, request: int) -> Effect | None:  # noqa: ARG002
-        """Nothing is recorded yet: carry it out."""
-        return None
+    def take_effect(self, frame: Frame, name: str, request: int) -> Effect | None:
+        """None: carry it out. What an orphan had done is not done again, but recorded for the call in its place."""
+        served: Served | None = frame.node
+        with self._lock:
+            effect = None if served is None else served.take_effect(name, request)
+            if effect is None:
+                return None
+            frame.check()
+            self._effect(frame, replace(effect, call_id=frame.call_id, ordinal=0), request)
+        return effect
 
     def effect(self, frame: Frame, payload: Effect, request: int) -> None:
         """Stamp an effect; its ordinal is kept where effects of one name finish out of order."""
@@ -215,7 +299,23 @@ class LiveJournal:
         frame.finished[payload.name] = finished
         frame.answer(payload.name, request)
 
-    def turn_id(self) -> str:
+    def patched(self, frame: Frame, name: str) -> bool:
+        """It does, and the log says so; but what stands in for an orphan that had got somewhere goes its way."""
+        served: Served | None = frame.node
+        with self._lock:
+            frame.check()
+            if served is not None and served.take_effect(name, 1) is None and served.has_begun:
+                return False
+            self._stamp(Effect(name=name, value=True, call_id=frame.call_id))
+        return True
+
+    def drop_patch(self, frame: Frame, name: str) -> bool:
+        """A new recording needs no mark, nor one that is carried over."""
+        served: Served | None = frame.node
+        with self._lock:
+            return served is not None and served.take_effect(name, 1) is not None
+
+    def turn_id(self, frame: Frame) -> str:  # noqa: ARG002
         """A fresh id."""
         return new_ulid()
 
@@ -223,14 +323,15 @@ class LiveJournal:
         """A fresh id."""
         return new_ulid()
 
-    def _stamp_for(self, frame: Frame, payload: Payload) -> None:
-        with self._lock:
-            frame.check()
-            self._stamp(payload)
-
     def _stamp(self, payload: Payload) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._ended:
+            raise StepContextError(
+                f"run {self.chain.run_id} has ended; nothing can be recorded for it any more. Await what its code "
+                "starts before it returns",
+                run_id=self.chain.run_id,
+            )
         self._pending.append(self.chain.append(payload, self._clock()))
 
     # --- making it durable

@@ -7,13 +7,15 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starling import ambient
 from starling._canonical_json import loads
-from starling._cbor import Raw, encode
+from starling._cbor import Raw, encode, written
 from starling.errors import (
     BudgetTripError,
     InvalidStreamError,
     MissingRawResponseHashError,
     ProviderError,
+    RecordedEffectError,
     StepContextError,
     TurnFailedError,
     UnencodableValueError,
@@ -21,14 +23,17 @@ from starling.errors import (
 from starling.event import (
     AssistantMessageCompleted,
     BudgetExceeded,
-    Kind,
     PlannedToolUse,
     ReasoningEmitted,
+    RunCancelled,
     RunFailed,
+    RunResumed,
     TurnStarted,
 )
 from starling.provider import Reasoning, UsageChunk, wrap_http_status
 from starling.provider._assemble import Assembler
+from starling.step import _texts
+from starling.step._exceptions import rebuild
 from starling.step._frame import Frame, current_frame
 from starling.step._interruption import Interruption
 from starling.step._replay import ReplayJournal
@@ -36,7 +41,6 @@ from starling.step._replay import ReplayJournal
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from starling.event import Payload
     from starling.provider import Chunk, Request
     from starling.provider._assemble import Response
     from starling.step._run import Run
@@ -74,6 +78,7 @@ async def llm_call(request: Request) -> Turn:
     frame = current_frame("llm_call")
     if frame is None:
         raise StepContextError("a model call inside a side effect cannot be recorded; call the model outside of it")
+    await frame.run.journal.turn_to_ask(frame)
     async with frame.run.turn:
         try:
             return await _turn(frame, request)
@@ -85,19 +90,22 @@ async def llm_call(request: Request) -> Turn:
 async def _turn(frame: Frame, request: Request) -> Turn:
     run = frame.run
     estimate = run.prompts.estimate(request)
-    _trip(run, run.meter.before_call(estimate))
-    turn_id = run.journal.turn_id()
+    owner = run.dialect.owner(frame.call_id)
+    _trip(run, run.meter.before_call(estimate, owner), frame)
+    turn_id = run.journal.turn_id(frame)
     run.journal.asks(request)
-    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=run.prompts.hash(request), input_tokens=estimate), frame)
+    prompt_hash = run.prompts.hash(request)
+    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash, input_tokens=estimate, call_id=owner), frame)
     await run.journal.commit()
     if isinstance(run.journal, ReplayJournal):
-        return _recorded_turn(run, run.journal)
-    return await _live_turn(run, request, turn_id)
+        return _recorded_turn(frame, run.journal)
+    with ambient.unwatched():
+        return await _live_turn(run, request, turn_id)
 
 
-def _trip(run: Run, exceeded: BudgetExceeded | None) -> None:
+def _trip(run: Run, exceeded: BudgetExceeded | None, frame: Frame | None = None) -> None:
     if exceeded is not None:
-        run.emit(exceeded)
+        run.emit(exceeded, frame)
         run.metrics.budget_exceeded(exceeded.limit)
         raise _tripped(exceeded)
 
@@ -108,6 +116,16 @@ def _tripped(exceeded: BudgetExceeded) -> BudgetTripError:
 
 def _turn_failed(error: str, error_type: str) -> TurnFailedError:
     return TurnFailedError(error, error=error, error_type=error_type)
+
+
+def _turn_failed_again(recorded: RunFailed) -> TurnFailedError:
+    """The recorded failure, with what the provider raised behind it."""
+    failed = _turn_failed(recorded.error, recorded.error_type)
+    if recorded.cause is not None:
+        cause = rebuild(recorded.cause)
+        gone = isinstance(cause, RecordedEffectError)  # the class of another adapter, which today's agent does not load
+        failed.__cause__ = ProviderError(recorded.cause.message, **vars(cause)) if gone else cause
+    return failed
 
 
 # --- live
@@ -123,7 +141,7 @@ async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
         status = "ok"
     except ProviderError as error:
         internal = isinstance(error, InvalidStreamError | MissingRawResponseHashError)
-        raise _turn_failed(str(error), "internal" if internal else "provider") from error
+        raise _turn_failed(_texts.said(error), "internal" if internal else "provider") from error
     finally:
         run.metrics.provider_called(request.model, status, time.monotonic() - began)
     return Turn(message=decoded(message), reasoning=response.reasoning)
@@ -192,9 +210,9 @@ def _message(run: Run, turn_id: str, response: Response) -> AssistantMessageComp
         run.metrics.tokens_used(run.meter.model, kind, getattr(usage, f"{kind}_tokens"))
     return AssistantMessageCompleted(
         turn_id=turn_id,
-        text=response.text,
+        text=written(response.text),
         tool_uses=tuple(
-            PlannedToolUse(call_id=call.call_id, tool=call.name, args=_recorded_args(call.raw_args))
+            PlannedToolUse(call_id=written(call.call_id), tool=written(call.name), args=_recorded_args(call.raw_args))
             for call in response.tool_uses
         ),
         stop_reason=response.stop_reason,
@@ -239,29 +257,27 @@ def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
 # --- recorded
 
 
-def _recorded_turn(run: Run, journal: ReplayJournal) -> Turn:
+def _recorded_turn(frame: Frame, journal: ReplayJournal) -> Turn:
     """Take the answer from the recording, or fail as the recorded call failed."""
     reasoning: list[Reasoning] = []
     while True:
-        recorded = journal.next_recorded
+        recorded = journal.next_recorded(frame)
         match recorded:
             case ReasoningEmitted():
-                journal.take()
+                journal.take(frame)
                 reasoning.append(
                     Reasoning(content=recorded.content, signature=recorded.signature or b"", redacted=recorded.redacted)
                 )
             case AssistantMessageCompleted():
-                return Turn(message=_priced(run, journal, recorded), reasoning=tuple(reasoning))
+                return Turn(message=_priced(frame, journal, recorded), reasoning=tuple(reasoning))
             case BudgetExceeded(where="mid_stream") if recorded.limit != "wall_clock":
-                run.meter.observe(journal.take())
+                frame.run.meter.observe(journal.take(frame))
                 raise _tripped(recorded)
-            case RunFailed(error=error, error_type=error_type):
-                raise _turn_failed(error, error_type)
             case _:
-                raise _cut_short(journal, recorded)
+                raise _no_answer(frame, journal)
 
 
-def _priced(run: Run, journal: ReplayJournal, recorded: AssistantMessageCompleted) -> AssistantMessageCompleted:
+def _priced(frame: Frame, journal: ReplayJournal, recorded: AssistantMessageCompleted) -> AssistantMessageCompleted:
     """The recorded message; with ``compare_cost``, today's price of its usage is compared too."""
     from dataclasses import replace
 
@@ -275,14 +291,18 @@ def _priced(run: Run, journal: ReplayJournal, recorded: AssistantMessageComplete
             cache_read_tokens=recorded.cache_read_tokens,
             cache_create_tokens=recorded.cache_create_tokens,
         )
-        produced = replace(recorded, cost_usd=run.meter.cost_of(usage))
-    taken = run.emit(produced)
+        produced = replace(recorded, cost_usd=frame.run.meter.cost_of(usage))
+    taken = frame.run.emit(produced, frame)
     assert isinstance(taken, AssistantMessageCompleted)  # the journal returns what stands there
     return taken
 
 
-def _cut_short(journal: ReplayJournal, recorded: Payload | None) -> BaseException:
-    """The recorded turn has no end: the environment stopped it, or the recording is not whole."""
-    if recorded is not None and recorded.KIND in (Kind.RunCancelled, Kind.RunResumed, Kind.BudgetExceeded):
-        return Interruption(recorded)
-    return journal.missing_answer()
+def _no_answer(frame: Frame, journal: ReplayJournal) -> BaseException:
+    """The recorded turn has no end: the provider failed, the environment stopped it, or the recording is not whole."""
+    match journal.end_of_part(frame):
+        case RunFailed() as recorded:
+            return _turn_failed_again(recorded)
+        case RunCancelled() | RunResumed() | BudgetExceeded() as recorded:
+            return Interruption(recorded)
+        case _:
+            return journal.missing_answer(frame)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starling.budget import cost_usd
-from starling.event import AssistantMessageCompleted, BudgetExceeded, ToolCallScheduled, TurnStarted
+from starling.event import AssistantMessageCompleted, BudgetExceeded, RunResumed, ToolCallScheduled, TurnStarted
 
 if TYPE_CHECKING:
     from starling.budget import Budget
@@ -25,13 +25,15 @@ class Meter:
     """Running totals of one run.
 
     Attributes:
-        turns: turns started. tool_calls: attempts scheduled. cost_usd: US dollars, summed in order.
+        turns: turns started. lost_turns: those of them that a crash cut off: they count, but not towards
+            ``Config.max_turns``. tool_calls: attempts scheduled. cost_usd: US dollars, summed in order.
         cache_hits, cache_misses: turns that did, or did not, read a cached prefix.
     """
 
     budget: Budget | None = None
     model: str = ""
     turns: int = 0
+    lost_turns: int = 0
     tool_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -40,16 +42,24 @@ class Meter:
     cache_misses: int = 0
     cache_read_tokens: int = 0
     cache_create_tokens: int = 0
+    _open_turn: bool = False
 
     def observe(self, payload: Payload) -> None:
         """Count one event of the run."""
         match payload:
             case TurnStarted():
                 self.turns += 1
+                self._open_turn = True
             case ToolCallScheduled():
                 self.tool_calls += 1
             case AssistantMessageCompleted():
                 self._observe_message(payload)
+                self._open_turn = False
+            case BudgetExceeded():
+                self._open_turn = False
+            case RunResumed() if self._open_turn:
+                self.lost_turns += 1
+                self._open_turn = False
 
     def _observe_message(self, message: AssistantMessageCompleted) -> None:
         self.input_tokens += message.input_tokens
@@ -72,12 +82,18 @@ class Meter:
             cache_create_tokens=usage.cache_create_tokens,
         )
 
-    def before_call(self, estimate: int) -> BudgetExceeded | None:
-        """Whether a call with so many estimated input tokens would exceed the input axis."""
+    def before_call(self, estimate: int, call_id: str = "") -> BudgetExceeded | None:
+        """Whether a model call with so many estimated input tokens would exceed the input axis.
+
+        Args:
+            call_id: the tool call whose code makes it, if any.
+        """
         cap = self.budget.max_input_tokens if self.budget else 0
         actual = self.input_tokens + estimate
         if cap and actual > cap:
-            return BudgetExceeded(limit="input_tokens", cap=float(cap), actual=float(actual), where="pre_call")
+            return BudgetExceeded(
+                limit="input_tokens", cap=float(cap), actual=float(actual), where="pre_call", call_id=call_id
+            )
         return None
 
     def during_call(self, usage: Usage, turn_id: str, partial_text: str) -> BudgetExceeded | None:

@@ -90,7 +90,3 @@ class Progress:
         """The first event from ``start`` on that is left; the length if none is."""
         index = self._taken.find(0, start)
         return index if index >= 0 else len(self._taken)
-
-    def after(self, node: Node) -> int:
-        """Where a node that has nothing left goes on: at what was not reproduced yet, or past the end."""
-        return self.first_left(node.own[-1] + 1 if node.own else 0)

@@ -6,6 +6,8 @@ program has a text for the case, it is that text.
 
 from __future__ import annotations
 
+from starling._cbor import written
+
 __all__ = [
     "BUDGET_EXCEEDED",
     "CANCELLED",
@@ -14,6 +16,7 @@ __all__ = [
     "MAX_TURNS_EXCEEDED",
     "interrupted_reason",
     "is_interruption",
+    "no_final_text",
     "result_not_encodable",
     "said",
     "timed_out",
@@ -30,9 +33,9 @@ MAX_TURNS_EXCEEDED = "starling: max turns exceeded"
 
 
 def said(error: BaseException) -> str:
-    """What an exception says; its name if it cannot even say that."""
+    """What an exception says, as the log will hold it; its name if it cannot even say that."""
     try:
-        return str(error)
+        return written(str(error))
     except Exception:  # noqa: BLE001 - the class is the user's
         return type(error).__name__
 
@@ -55,6 +58,11 @@ def timed_out(seconds: float) -> str:
 def result_not_encodable(problem: str) -> str:
     """A tool returned something that the log cannot hold."""
     return f"result cannot be recorded: {problem}"
+
+
+def no_final_text(got: str) -> str:
+    """A loop of the user's own returned something else than its final text."""
+    return f"the loop must return the run's final text, got {got}"
 
 
 def interrupted_reason(name: str) -> str:

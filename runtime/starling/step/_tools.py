@@ -11,10 +11,10 @@ import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from starling._cbor import Raw, decode, encode
-from starling._ulid import new as new_ulid
+from starling._cbor import Raw, decode, encode, written
 from starling.errors import NondeterminismError, StepContextError, ToolCallError
 from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from starling.step._run import Run
+    from starling.step._served import Served
     from starling.tool import Tool
 
-__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "new_call_id"]
+__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch"]
 
 MAX_ARGS_DEPTH = 31
 """A ToolCallScheduled may nest 32 levels (wire format); the arguments sit one level inside it."""
@@ -80,11 +81,6 @@ class Outcome:
 _Ended: TypeAlias = "Outcome | BaseException"
 
 
-def new_call_id() -> str:
-    """A fresh id for a call. Not recorded: leave `ToolCall.call_id` empty to have one minted that replays."""
-    return new_ulid()
-
-
 async def call_tool(call: ToolCall) -> Any:
     """Dispatch one call and return its result as plain data.
 
@@ -131,12 +127,16 @@ def _failure_of(outcome: Outcome) -> ToolCallFailed:
     return outcome.failure
 
 
-async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
+async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()) -> list[Outcome]:
     """Dispatch calls in parallel; every one has an outcome, failed or not.
 
     What is wrong with any of them is found before the first is recorded.
 
+    Args:
+        left: behind a seam, for each call what a crash left of the one that it stands in for.
+
     Raises:
+        TypeError: a name or an id is not text.
         StepContextError: no run is active here, a side effect is, or a ``call_id`` is that of a call under way.
         UnencodableValueError: arguments cannot be recorded.
         NondeterminismError: on replay, at the earliest place in the recording that was not reproduced.
@@ -146,13 +146,27 @@ async def dispatch(calls: Sequence[ToolCall]) -> list[Outcome]:
     if parent is None:
         raise StepContextError("a tool call inside a side effect cannot be recorded; call the tool outside of it")
     run = parent.run
-    encoded = [replace(call, args=Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH))) for call in calls]
-    with _claimed(run, [call.call_id for call in calls if call.call_id]):
+    encoded = [_encoded(call) for call in calls]
+    with _claimed(run, [call.call_id for call in encoded if call.call_id]):
         if encoded:
             await run.journal.turn_to_dispatch(parent, _scheduled(encoded[0], "", parent.call_id, attempt=1))
-        frames = [_schedule(run, parent, call) for call in encoded]
+        frames = [
+            _schedule(run, parent, call, served)
+            for call, served in zip(encoded, left or repeat(None, len(encoded)), strict=True)
+        ]
         await run.journal.commit()
         return _joined(parent, await _run_all(run, encoded, frames))
+
+
+def _encoded(call: ToolCall) -> ToolCall:
+    """A call as the log will hold it: that is what a replay compares and looks up."""
+    texts = {name: getattr(call, name) for name in ("name", "call_id", "turn_id", "idemp_key")}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"ToolCall.{name} must be text, got {type(text).__name__}: {text!r}")
+    args = Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH))
+    encoded: dict[str, Any] = {name: written(text) for name, text in texts.items()}
+    return replace(call, args=args, **encoded)
 
 
 @contextmanager
@@ -172,10 +186,10 @@ def _claimed(run: Run, call_ids: Sequence[str]) -> Iterator[None]:
         run.open_calls.difference_update(call_ids)
 
 
-def _schedule(run: Run, parent: Frame, call: ToolCall) -> Frame:
+def _schedule(run: Run, parent: Frame, call: ToolCall, served: Served | None) -> Frame:
     call_id = call.call_id or run.journal.call_id(parent)
     payload = _scheduled(call, call_id, run.dialect.owner(parent.call_id), attempt=1)
-    node = run.journal.schedule(parent, payload)
+    node = run.journal.schedule(parent, payload, served)
     run.meter.observe(payload)
     return Frame(run, call_id=call_id, tool=call.name, parent=parent, node=node)
 
@@ -216,6 +230,9 @@ async def _guarded(run: Run, call: ToolCall, frame: Frame) -> _Ended:
         return await _execute(run, call, frame)
     except asyncio.CancelledError:
         raise
+    except NondeterminismError as error:
+        recorded = run.journal.forgo(frame)
+        return error if recorded is None else Outcome(call=call, call_id=frame.call_id, recorded=recorded)
     except BaseException as error:  # noqa: BLE001 - raised again when all siblings have ended
         return error
 
@@ -241,7 +258,7 @@ def _rank(error: BaseException) -> tuple[int, int]:
 
 async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
     tool = run.tools.get(call.name)
-    attempt = 1
+    attempt = frame.first_attempt
     while True:
         outcome, retry = await _attempt(run, call, frame, tool, attempt)
         await run.journal.commit()
@@ -262,8 +279,8 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     """One attempt; the second value says whether another one follows."""
     taken = run.journal.recorded_outcome(frame, attempt)
     if taken is not None:
-        again = isinstance(taken, ToolCallFailed) and not taken.final
-        return Outcome(call=call, call_id=frame.call_id, recorded=taken), again
+        return Outcome(call=call, call_id=frame.call_id, recorded=taken), _is_retried(taken)
+    await asyncio.sleep(0)  # a cancellation that came during the commit is the run's, and the tool never sees it
     began, cancels = time.monotonic_ns(), times_cancelled()
     token = current.set(frame)
     try:
@@ -277,13 +294,18 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
-    retry = isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool)
-    recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=not retry)))
+    final = not (isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool))
+    recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=final)))
     run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)
     if times_cancelled() > cancels:
         raise asyncio.CancelledError  # the tool ended in its own way, but the run is being cancelled all the same
     exception = produced.exception if isinstance(produced, Failure) else None
-    return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), retry
+    return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), _is_retried(recorded)
+
+
+def _is_retried(recorded: ToolCallCompleted | ToolCallFailed) -> bool:
+    """Whether another attempt follows: what the log says, even if today's code alone would decide otherwise."""
+    return isinstance(recorded, ToolCallFailed) and not recorded.final
 
 
 def _ended(

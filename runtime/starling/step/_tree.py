@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from starling.event import Kind, SideEffectRecorded, ToolCallCompleted, ToolCallFailed, ToolCallScheduled
+from starling.event import (
+    AssistantMessageCompleted,
+    BudgetExceeded,
+    Kind,
+    ReasoningEmitted,
+    SideEffectRecorded,
+    ToolCallCompleted,
+    ToolCallFailed,
+    ToolCallScheduled,
+    TurnStarted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +34,7 @@ class Node:
     """One recorded call, or (without ``call_id``) the run's own code.
 
     Attributes:
+        first_attempt: the attempt that its first Scheduled event is about; more than 1 behind a seam only.
         own: indexes of this node's own events, in recorded order.
         effects: effect name -> number of the request -> index.
         children: the calls that this one dispatched, by the index of their first Scheduled event.
@@ -34,6 +45,7 @@ class Node:
     """
 
     call_id: str = ""
+    first_attempt: int = 1
     own: list[int] = field(default_factory=list)
     effects: dict[str, dict[int, int]] = field(default_factory=dict)
     children: dict[int, Node] = field(default_factory=dict)
@@ -65,17 +77,18 @@ def build_tree(payloads: Sequence[Payload], *, owned_effects: bool) -> Node:
 
     Args:
         payloads: the decoded run.
-        owned_effects: whether effects and nested calls name their call; otherwise they count as the run's own.
+        owned_effects: whether effects, turns and nested calls name their call; otherwise they count as the run's own.
     """
     root = Node()
     calls: dict[str, Node] = {}
+    turns: dict[str, Node] = {}
     for index, payload in enumerate(payloads):
         match payload:
-            case ToolCallScheduled(call_id=call_id, attempt=1):
+            case ToolCallScheduled(call_id=call_id, attempt=attempt) if attempt == 1 or call_id not in calls:
                 parent = calls.get(payload.parent_call_id, root) if owned_effects else root
-                calls[call_id] = Node(call_id=call_id)
+                calls[call_id] = Node(call_id=call_id, first_attempt=attempt)
                 parent.add_call(index, calls[call_id])
-            case ToolCallScheduled(call_id=call_id) if call_id in calls:
+            case ToolCallScheduled(call_id=call_id):
                 calls[call_id].own.append(index)
             case ToolCallCompleted(call_id=call_id) | ToolCallFailed(call_id=call_id) if call_id in calls:
                 calls[call_id].own.append(index)
@@ -83,6 +96,13 @@ def build_tree(payloads: Sequence[Payload], *, owned_effects: bool) -> Node:
             case SideEffectRecorded():
                 owner = calls.get(payload.call_id, root) if owned_effects else root
                 owner.add_effect(index, payload)
+            case TurnStarted():
+                turns[payload.turn_id] = calls.get(payload.call_id, root)
+                turns[payload.turn_id].own.append(index)
+            case ReasoningEmitted() | AssistantMessageCompleted():
+                turns.get(payload.turn_id, root).own.append(index)
+            case BudgetExceeded():
+                turns.get(payload.turn_id, calls.get(payload.call_id, root)).own.append(index)
             case _:
                 root.own.append(index)
                 if payload.KIND is Kind.RunResumed:

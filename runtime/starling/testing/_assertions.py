@@ -15,7 +15,7 @@ from starling.event import Chain, RunStarted, text_hash
 from starling.replay import replay
 
 if TYPE_CHECKING:
-    from starling.agent import Agent
+    from starling.agent import Agent, CustomLoop
     from starling.event import Event, Kind
     from starling.eventlog import EventLog
     from starling.step import Divergence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["append_run_started", "assert_diverges", "assert_replays"]
 
 
-def assert_replays(agent: Agent, log: EventLog, run_id: str, times: int = 1, **options: Any) -> None:
+def assert_replays(agent: Agent | CustomLoop, log: EventLog, run_id: str, times: int = 1, **options: Any) -> None:
     """Assert that today's agent does what the recording says, each of ``times`` times.
 
     Args:
@@ -41,11 +41,11 @@ def assert_replays(agent: Agent, log: EventLog, run_id: str, times: int = 1, **o
             run_blocking(lambda: replay(log, run_id, agent, **options))
         except NondeterminismError as error:
             which = f"replay {attempt} of {times}: " if times > 1 else ""
-            raise AssertionError(f"{which}{_described(error)}") from error
+            raise AssertionError(f"{which}{error.message}") from error
 
 
 def assert_diverges(
-    agent: Agent,
+    agent: Agent | CustomLoop,
     log: EventLog,
     run_id: str,
     *,
@@ -126,7 +126,7 @@ def append_run_started(
     return event
 
 
-def _divergence_of(agent: Agent, log: EventLog, run_id: str, options: dict[str, Any]) -> Divergence:
+def _divergence_of(agent: Agent | CustomLoop, log: EventLog, run_id: str, options: dict[str, Any]) -> Divergence:
     try:
         collected = run_blocking(lambda: replay(log, run_id, agent, **options))
     except NondeterminismError as error:
@@ -135,12 +135,6 @@ def _divergence_of(agent: Agent, log: EventLog, run_id: str, options: dict[str, 
     if collected:
         return collected[0]
     raise AssertionError(f"run {run_id} was expected to diverge, but replays")
-
-
-def _described(error: NondeterminismError) -> str:
-    """The divergence with the fields that differ, one a line."""
-    divergence: Divergence = error.divergence
-    return "\n".join([error.message, *(f"  {change}" for change in divergence.changes)])
 
 
 def _is_at(path: str, field: str) -> bool:

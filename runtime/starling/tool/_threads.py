@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from starling import ambient
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -78,7 +80,8 @@ class _Job:
 
     def outcome(self) -> _Outcome:
         try:
-            return self.context.run(self.function, *self.args), None
+            with ambient.watched_thread(self.context):
+                return self.context.run(self.function, *self.args), None
         except BaseException as error:  # noqa: BLE001 - all of them belong to whoever awaits
             return None, error
 

@@ -31,6 +31,7 @@ from starling.testing.eventlog_contract._following import (
     streams_history_and_ends_at_the_terminal,
     streams_history_then_live,
 )
+from starling.testing.eventlog_contract._listing import lists_its_runs
 from starling.testing.eventlog_contract._refusing import (
     refuses_use_after_close,
     refuses_what_does_not_continue_the_tail,
@@ -44,7 +45,7 @@ from starling.testing.eventlog_contract._sharing import (
     sees_the_other_writer,
 )
 
-__all__ = ["CHECKS", "REOPENING_CHECKS", "Check", "Factory", "sample_run"]
+__all__ = ["CHECKS", "LISTING_CHECKS", "REOPENING_CHECKS", "Check", "Factory", "sample_run"]
 
 CHECKS: tuple[Check, ...] = (
     is_an_event_log,
@@ -67,6 +68,9 @@ CHECKS: tuple[Check, ...] = (
     refuses_use_after_close,
 )
 """What every event log promises."""
+
+LISTING_CHECKS: tuple[Check, ...] = (lists_its_runs,)
+"""What a log promises besides that is a `starling.eventlog.RunLister`."""
 
 REOPENING_CHECKS: tuple[Check, ...] = (keeps_runs_across_reopening, sees_the_other_writer, follows_the_other_writer)
 """What a log promises besides whose storage outlives the object, or is shared by several."""

@@ -1,0 +1,215 @@
+"""Going through a recorded run with today's agent: all its parts, or the one that a call of `Agent` stands for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from starling.agent._execute import execute
+from starling.agent._explanations import explain_prompt
+from starling.agent._parts import Part, beginning, continuation, seam_after
+from starling.errors import LogCorruptError, LogWriteError, NondeterminismError, ProviderModelMismatchError
+from starling.event import Kind, RunResumed, RunStarted, event_hash
+from starling.step._dialect import dialect_of
+from starling.step._divergence import Divergence, changes_between
+from starling.step._interruption import Interruption
+from starling.step._replay import ReplayJournal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starling.agent._execute import Finished
+    from starling.agent._wiring import Wiring
+    from starling.ambient import ReplayOptions
+    from starling.event import Event, Payload
+    from starling.eventlog import EventLog
+    from starling.step._dialect import Dialect
+
+__all__ = ["Recording", "replay_recorded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A recorded run, read once: events, their payloads, and how to compare."""
+
+    events: tuple[Event, ...]
+    payloads: tuple[Payload, ...]
+    options: ReplayOptions
+
+    @classmethod
+    def of(cls, events: Sequence[Event], options: ReplayOptions) -> Recording:
+        """Decode a recorded run.
+
+        Raises:
+            LogCorruptError: it does not begin with RunStarted, or a payload cannot be read.
+        """
+        payloads = tuple(event.decode() for event in events)
+        if not payloads or not isinstance(payloads[0], RunStarted):
+            run_id = events[0].run_id if events else ""
+            raise LogCorruptError(f"run {run_id!r} does not begin with RunStarted", run_id=run_id, seq=1)
+        return cls(events=tuple(events), payloads=payloads, options=options)
+
+    @property
+    def started(self) -> RunStarted:
+        """The first event."""
+        started = self.payloads[0]
+        assert isinstance(started, RunStarted)  # checked in `of`
+        return started
+
+
+async def replay_recorded(
+    wiring: Wiring,
+    started: RunStarted,
+    recording: Recording,
+    *,
+    after: int = 0,
+    to_seam: bool = False,
+    observe: Callable[[Sequence[Event]], None] | None = None,
+    watch: Callable[[int, Payload, Divergence | None], None] | None = None,
+    skipped: Callable[[str, int | None], None] = lambda *_: None,
+    cut_short: Callable[[NondeterminismError], None] = lambda _: None,
+) -> Finished:
+    """Go through a recorded run with today's code.
+
+    Args:
+        started: what this agent would write first; its goal is the one under test.
+        after: how many events another call has been through: this one is a resume.
+        to_seam: stop where the recorded process stopped; otherwise go on behind the seam.
+        watch: told of each event that is reproduced, see `ReplayJournal`.
+        skipped: told of each tool call that is not run (again).
+        cut_short: told what was not reproduced when the caller cancels this replay, which sees the cancellation only.
+
+    Raises:
+        NondeterminismError: today's code does something else than the recording.
+        ProviderModelMismatchError: the agent is wired to another provider, API version or model.
+        LogWriteError: with ``to_seam``, where the recorded process was cut off; or the agent's own log failed.
+    """
+    started = _identity_checked(started, recording)
+    dialect = dialect_of(recording.started)
+    journal = ReplayJournal(
+        recording.events,
+        recording.payloads,
+        recording.options,
+        dialect,
+        deliver=await _delivery(wiring.log, recording.events, observe),
+        skipped=skipped,
+        explain=lambda index, turn, request: explain_prompt(
+            recording.payloads[:index], turn, request, dialect, of_agent=wiring.body is None
+        ),
+        watch=watch,
+    )
+    try:
+        finished = await _parts(wiring, started, recording, journal, after=after, to_seam=to_seam)
+    except NondeterminismError as error:
+        raise journal.collected() or error from None
+    except asyncio.CancelledError:
+        unfinished = journal.unfinished()
+        if unfinished is not None:
+            cut_short(unfinished)
+        raise
+    collected = journal.collected()
+    if collected is not None:
+        raise collected
+    return finished
+
+
+async def _parts(
+    wiring: Wiring, started: RunStarted, recording: Recording, journal: ReplayJournal, *, after: int, to_seam: bool
+) -> Finished:
+    """One part after the other, as many processes as the run had."""
+    run_id, dialect = recording.events[0].run_id, journal.dialect
+    part = beginning(wiring, started)
+    if after:
+        journal.pass_over(after)
+        part = _resumed(wiring, recording, after, dialect)
+    while True:
+        try:
+            return await execute(wiring, part, journal, run_id=run_id, dialect=dialect)
+        except Interruption:
+            seam = journal.seam()
+            await journal.commit()
+        if to_seam:
+            raise LogWriteError(
+                f"run {run_id} was cut off after seq {seam} when it was recorded, and resumed from there: here, as "
+                "there, only Agent.resume goes on",
+                run_id=run_id,
+                seq=seam + 1,
+            )
+        part = _resumed(wiring, recording, seam, dialect)
+
+
+def _resumed(wiring: Wiring, recording: Recording, after: int, dialect: Dialect) -> Part:
+    """The part behind a seam. Where the recording has none, what is made up for it diverges."""
+    payloads = recording.payloads[:after]
+    seam = recording.payloads[after] if after < len(recording.payloads) else None
+    if not isinstance(seam, RunResumed):
+        seam = seam_after(payloads, dialect, extra_message="", reissue_tools=True)
+    return continuation(wiring, payloads, seam, dialect)
+
+
+def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
+    """Insist on the recorded provider, API version and model, unless forced."""
+    recorded = recording.started
+    names = ("provider_id", "api_version", "model_id")
+    if recording.options.force_provider:
+        return replace(started, provider_id=recorded.provider_id, api_version=recorded.api_version)
+    changes = tuple(change for change in changes_between(recorded, started) if change.path in names)
+    if not changes:
+        return started
+    divergence = Divergence(
+        run_id=recording.events[0].run_id,
+        seq=1,
+        kind=Kind.RunStarted,
+        expected_kind=Kind.RunStarted,
+        cls="payload",
+        reason=(
+            f"the recording was made with {_identity(recorded)}, the agent is wired to {_identity(started)}; "
+            "nothing was run. Record again, or pass force_provider=True if the difference is meant"
+        ),
+        recorded=recorded,
+        produced=started,
+        changes=changes,
+        length=len(recording.events),
+    )
+    raise ProviderModelMismatchError(divergence.text, run_id=divergence.run_id, divergences=(divergence,))
+
+
+def _identity(started: RunStarted) -> str:
+    return f"{started.provider_id}/{started.api_version}/{started.model_id}"
+
+
+async def _delivery(
+    log: EventLog, recorded: Sequence[Event], observe: Callable[[Sequence[Event]], None] | None
+) -> Callable[[Sequence[Event]], Any]:
+    """Where reproduced events go: the agent's own log, as far as it does not hold them already.
+
+    It may hold a part: an earlier replay that diverged. A run of that id which is another one is left as it is.
+    """
+    run_id = recorded[0].run_id
+    stored = await log.read(run_id)
+    held = len(stored)
+    if stored and (held > len(recorded) or event_hash(stored[-1]) != event_hash(recorded[held - 1])):
+        held = len(recorded)
+
+    async def deliver(events: Sequence[Event]) -> None:
+        missing = [event for event in events if event.seq > held]
+        if missing:
+            await _append(log, missing)
+        if observe is not None:
+            observe(events)
+
+    return deliver
+
+
+async def _append(log: EventLog, events: Sequence[Event]) -> None:
+    """Write to the agent's own log on replay; what fails there is the log's fault, not a divergence."""
+    first = events[0]
+    try:
+        await log.append(first.run_id, events)
+    except Exception as error:
+        raise LogWriteError(
+            f"run {first.run_id}: the agent's own log did not take what was replayed from seq {first.seq} on: {error}",
+            run_id=first.run_id,
+            seq=first.seq,
+        ) from error

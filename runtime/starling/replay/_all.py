@@ -1,0 +1,157 @@
+"""Replaying every run of a log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from starling.agent._blocking import run_blocking
+from starling.ambient import ReplayOptions
+from starling.errors import AgentConfigError, LogError, StarlingError
+from starling.event import RunStarted, encode_payload
+from starling.eventlog import RunLister
+from starling.replay._nested import RunIndex, attempts
+from starling.replay._verify import go_through, read_recording
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from starling.agent import Agent, CustomLoop
+    from starling.ambient import ToolPolicy
+    from starling.event import Event
+    from starling.eventlog import EventLog
+    from starling.replay._nested import Attempt
+
+    Factory: TypeAlias = Callable[[], Agent | CustomLoop | Awaitable[Agent | CustomLoop]]
+
+__all__ = ["replay_all", "replay_all_sync"]
+
+
+async def replay_all(
+    log: EventLog,
+    factory: Factory,
+    *,
+    run_ids: Iterable[str] | None = None,
+    tools: ToolPolicy | Mapping[str, ToolPolicy] = "compare",
+    ignore: Iterable[str] = (),
+    compare_cost: bool = False,
+    force_provider: bool = False,
+    collect: bool = False,
+    on_run: Callable[[str, StarlingError | None], None] | None = None,
+) -> dict[str, StarlingError]:
+    """Replay every run of a log, each with a fresh agent, and return all that do not replay.
+
+    A run that the tool of another one started (a sub-agent's) is replayed as part of that one, by the agent that the
+    tool makes, and has no verdict of its own. Where that did not come about (the tool is stubbed, it started the run
+    inside a side effect, the outer run diverged before) it is left out too, if it shows that it is another agent's:
+    it began while a tool call of an earlier run was under way, and was wired in another way than that run. Damaged
+    runs are reported in any case, and runs that ``run_ids`` names are always replayed with the factory's agent.
+
+    Args:
+        log: holds the recordings.
+        factory: makes today's agent; called once a run. Source: seed, "replay", ``Factory``.
+        run_ids: which runs, in this order; all of the log's, the oldest first, if None.
+        on_run: told of each verdict as it is found, None for a run that replays.
+        tools, ignore, compare_cost, force_provider, collect: as for `starling.replay`; with ``collect`` the errors
+            hold all divergences of their run.
+
+    Returns:
+        What is wrong by run id; empty if everything replays. `NondeterminismError` for a divergence, `LogCorruptError`
+        for a run that is damaged or never ended, `RunNotFoundError` for an id that the log does not hold.
+
+    Raises:
+        LogError: the log cannot list its runs and no ``run_ids`` are given, or it cannot be read.
+
+    Besides, whatever the factory raises, and `AgentConfigError` if its agent cannot run at all.
+    """
+    options = ReplayOptions(
+        tools=tools,
+        ignore=frozenset(ignore),
+        compare_cost=compare_cost,
+        force_provider=force_provider,
+        collect=collect,
+    )
+    whole = _Whole(log=log, factory=factory, options=options)
+    await whole.list_runs(named=run_ids is not None)
+    failures: dict[str, StarlingError] = {}
+    for run_id in whole.run_ids if run_ids is None else dict.fromkeys(run_ids):
+        error = await whole.verdict(run_id, named=run_ids is not None)
+        if error is not None:
+            failures[run_id] = error
+        if on_run is not None:
+            on_run(run_id, error)
+    return failures
+
+
+def replay_all_sync(log: EventLog, factory: Factory, **options: Any) -> dict[str, StarlingError]:
+    """`replay_all`, blocking."""
+    return run_blocking(lambda: replay_all(log, factory, **options))
+
+
+class _Whole:
+    """A log on its way through `replay_all`: what is known of it so far.
+
+    Attributes:
+        run_ids: all runs, the one that began first first, so that an outer run comes before those inside it.
+    """
+
+    def __init__(self, *, log: EventLog, factory: Factory, options: ReplayOptions) -> None:
+        self.run_ids: tuple[str, ...] = ()
+        self._log = log
+        self._factory = factory
+        self._options = options
+        self._index = RunIndex(log)
+        self._calls: list[tuple[bytes, Attempt]] = []
+
+    async def list_runs(self, *, named: bool) -> None:
+        """Ask the log what it holds; one that cannot say so serves for runs that are named."""
+        if isinstance(self._log, RunLister):
+            runs = await self._log.list_runs()
+            self._index = RunIndex(self._log, runs)
+            self.run_ids = tuple(run.run_id for run in reversed(runs))
+        elif not named:
+            raise LogError(
+                f"{self._log!r} has no list_runs, so its runs are not known: pass run_ids, or give it that method "
+                "(starling.eventlog.RunLister)"
+            )
+
+    async def verdict(self, run_id: str, *, named: bool) -> StarlingError | None:
+        """What is wrong with one run; None if it replays, or is part of another one."""
+        try:
+            events = await read_recording(self._log, run_id)
+        except LogError as error:
+            return error
+        wiring = _wiring(events[0])
+        if not named:
+            inside = run_id in self._index.used or self._began_inside_another(events[0].ts, wiring)
+            self._calls.extend((wiring, attempt) for attempt in attempts(events))
+            if inside:
+                return None
+        made = self._factory()
+        agent = await made if isawaitable(made) else made
+        return await self._replayed(events, agent)
+
+    async def _replayed(self, events: Sequence[Event], agent: Agent | CustomLoop) -> StarlingError | None:
+        try:
+            await go_through(events, agent, self._index, self._options)
+        except AgentConfigError:
+            raise  # no verdict on this run: none would replay
+        except StarlingError as error:
+            return error
+        return None
+
+    def _began_inside_another(self, instant: int, wiring: bytes) -> bool:
+        """Whether this is some tool's sub-agent: an agent unlike the one whose tool call was under way.
+
+        Runs come in the order in which they began, so calls that had ended before are of no further use.
+        """
+        self._calls = [(other, call) for other, call in self._calls if call.ended >= instant]
+        return any(call.holds(instant) and wiring != other for other, call in self._calls)
+
+
+def _wiring(first: Event) -> bytes:
+    """What stands in RunStarted, but for what may differ from run to run of one agent."""
+    started = first.decode()
+    assert isinstance(started, RunStarted)  # a recording is checked when it is read
+    return encode_payload(replace(started, goal="", starling_version="", app_version=""))
