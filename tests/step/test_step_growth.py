@@ -6,9 +6,9 @@ import pytest
 
 from starling import step, tool
 from starling.provider import _request_hash as request_hash
-from starling.step import _replay
+from starling.step import _cursor
+from starling.step._comparison import Comparison
 from starling.step._progress import Progress
-from starling.step._replay import ReplayJournal
 from starling.step._tree import Node, build_tree
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, record, replays
@@ -109,9 +109,9 @@ async def test_replaying_a_nested_call_does_not_look_at_all_the_others(monkeypat
         roots.append(counting(build_tree(*args, **options)))
         return roots[-1]
 
-    equal = ReplayJournal._equal
-    monkeypatch.setattr(_replay, "build_tree", tree)
-    monkeypatch.setattr(ReplayJournal, "_equal", lambda *args: compared.append(args[1]) or equal(*args))
+    equal = Comparison.are_equal
+    monkeypatch.setattr(_cursor, "build_tree", tree)
+    monkeypatch.setattr(Comparison, "are_equal", lambda *args: compared.append(args[1]) or equal(*args))
 
     await replays(recorded, nesting(COUNT), tools={"outer": policy})
 

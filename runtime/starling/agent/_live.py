@@ -10,7 +10,7 @@ from starling._ulid import new as new_ulid
 from starling.agent._cancellation import as_cancelled
 from starling.agent._execute import execute
 from starling.agent._parts import beginning, continuation, orphans, seam_after
-from starling.agent._recorded import Recording, replay_recorded
+from starling.agent._recorded import Recording, Resumption, replay_recorded
 from starling.agent._wiring import run_started
 from starling.errors import (
     NondeterminismError,
@@ -87,7 +87,7 @@ async def resume_run(wiring: Wiring, run_id: str, extra_message: str, *, reissue
         part = continuation(wiring, payloads, seam, dialect)
         return await _live(wiring, Chain.resume(events), part, dialect, _both(recorder, None))
 
-    return await _in_session(wiring, _intent(today, run_id, events), live, None)
+    return await _in_session(wiring, _intent(today, run_id, events), live, None, Resumption(events=events, seam=seam))
 
 
 async def _check(wiring: Wiring) -> None:
@@ -114,6 +114,7 @@ async def _in_session(
     intent: ambient.RunIntent,
     live: Callable[[RunRecorder | None], Any],
     observe: Callable[[Sequence[Event]], None] | None,
+    resumption: Resumption | None = None,
 ) -> RunResult:
     """Let the session that is active, if one is, decide what becomes of a run."""
     session = ambient.active()
@@ -134,7 +135,7 @@ async def _in_session(
                 wiring,
                 intent.started,
                 recording,
-                after=len(intent.events),
+                resumption=resumption,
                 to_seam=True,
                 observe=observe,
                 skipped=place.skipped,

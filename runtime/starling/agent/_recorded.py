@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from starling.agent._delivery import delivery
 from starling.agent._execute import execute
 from starling.agent._explanations import explain_prompt
 from starling.agent._parts import Part, beginning, continuation, seam_after
 from starling.errors import LogCorruptError, LogWriteError, NondeterminismError, ProviderModelMismatchError
-from starling.event import Kind, RunResumed, RunStarted, event_hash
+from starling.event import Kind, RunResumed, RunStarted, encode_payload
+from starling.step._compare import carry_over, describe
 from starling.step._dialect import dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._interruption import Interruption
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
     from starling.agent._wiring import Wiring
     from starling.ambient import ReplayOptions
     from starling.event import Event, Payload
-    from starling.eventlog import EventLog
     from starling.step._dialect import Dialect
 
-__all__ = ["Recording", "replay_recorded"]
+__all__ = ["Recording", "Resumption", "replay_recorded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,20 @@ class Recording:
         return started
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """A call that goes on with a run: what the agent's log holds of it, and the event with which it would go on."""
+
+    events: Sequence[Event]
+    seam: RunResumed
+
+
 async def replay_recorded(
     wiring: Wiring,
     started: RunStarted,
     recording: Recording,
     *,
-    after: int = 0,
+    resumption: Resumption | None = None,
     to_seam: bool = False,
     observe: Callable[[Sequence[Event]], None] | None = None,
     watch: Callable[[int, Payload, Divergence | None], None] | None = None,
@@ -74,7 +83,7 @@ async def replay_recorded(
 
     Args:
         started: what this agent would write first; its goal is the one under test.
-        after: how many events another call has been through: this one is a resume.
+        resumption: the call under test is one that goes on with the run.
         to_seam: stop where the recorded process stopped; otherwise go on behind the seam.
         watch: told of each event that is reproduced, see `ReplayJournal`.
         skipped: told of each tool call that is not run (again).
@@ -92,7 +101,7 @@ async def replay_recorded(
         recording.payloads,
         recording.options,
         dialect,
-        deliver=await _delivery(wiring.log, recording.events, observe),
+        deliver=await delivery(wiring.log, recording.events, observe, goes_on=resumption is not None),
         skipped=skipped,
         explain=lambda index, turn, request: explain_prompt(
             recording.payloads[:index], turn, request, dialect, of_agent=wiring.body is None
@@ -100,7 +109,7 @@ async def replay_recorded(
         watch=watch,
     )
     try:
-        finished = await _parts(wiring, started, recording, journal, after=after, to_seam=to_seam)
+        finished = await _parts(wiring, started, recording, journal, resumption, to_seam=to_seam)
     except NondeterminismError as error:
         raise journal.collected() or error from None
     except asyncio.CancelledError:
@@ -115,14 +124,22 @@ async def replay_recorded(
 
 
 async def _parts(
-    wiring: Wiring, started: RunStarted, recording: Recording, journal: ReplayJournal, *, after: int, to_seam: bool
+    wiring: Wiring,
+    started: RunStarted,
+    recording: Recording,
+    journal: ReplayJournal,
+    resumption: Resumption | None,
+    *,
+    to_seam: bool,
 ) -> Finished:
     """One part after the other, as many processes as the run had."""
     run_id, dialect = recording.events[0].run_id, journal.dialect
-    part = beginning(wiring, started)
-    if after:
-        journal.pass_over(after)
-        part = _resumed(wiring, recording, after, dialect)
+    if resumption is None:
+        part = beginning(wiring, started)
+    else:
+        seam = _seam_of(recording, resumption)
+        journal.pass_over(seam)
+        part = _resumed(wiring, recording, seam, dialect)
     while True:
         try:
             return await execute(wiring, part, journal, run_id=run_id, dialect=dialect)
@@ -146,6 +163,41 @@ def _resumed(wiring: Wiring, recording: Recording, after: int, dialect: Dialect)
     if not isinstance(seam, RunResumed):
         seam = seam_after(payloads, dialect, extra_message="", reissue_tools=True)
     return continuation(wiring, payloads, seam, dialect)
+
+
+def _seam_of(recording: Recording, resumption: Resumption) -> int:
+    """Where in the recording this call goes on: at the first seam behind what the log holds.
+
+    The log may hold less than was recorded before the seam, because today it failed sooner.
+
+    Raises:
+        NondeterminismError: the run has another beginning than the recorded one, or this call has other arguments.
+    """
+    held = len(resumption.events)
+    for index, event in enumerate(resumption.events[: len(recording.events)]):
+        _check_same(recording, index, event.decode())
+    seams = (index for index in range(held, len(recording.events)) if recording.events[index].kind is Kind.RunResumed)
+    seam = next(seams, None)
+    if seam is None:
+        return held
+    recorded = recording.payloads[seam]
+    assert isinstance(recorded, RunResumed)  # by its kind
+    _check_same(recording, seam, replace(resumption.seam, at_seq=recorded.at_seq, pending_calls=recorded.pending_calls))
+    return seam
+
+
+def _check_same(recording: Recording, index: int, produced: Payload) -> None:
+    recorded, options, run_id = recording.payloads[index], recording.options, recording.events[0].run_id
+    same_kind = recorded.KIND is produced.KIND
+    carried = (
+        carry_over(recorded, produced, options) if same_kind and recorded.KIND is not Kind.RunResumed else produced
+    )
+    if same_kind and encode_payload(carried) == recording.events[index].payload:
+        return
+    divergence = describe(
+        recorded, produced, options, run_id=run_id, seq=index + 1, length=len(recording.events), call_id=""
+    )
+    raise NondeterminismError(divergence.text, run_id=run_id, divergences=(divergence,))
 
 
 def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
@@ -177,39 +229,3 @@ def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
 
 def _identity(started: RunStarted) -> str:
     return f"{started.provider_id}/{started.api_version}/{started.model_id}"
-
-
-async def _delivery(
-    log: EventLog, recorded: Sequence[Event], observe: Callable[[Sequence[Event]], None] | None
-) -> Callable[[Sequence[Event]], Any]:
-    """Where reproduced events go: the agent's own log, as far as it does not hold them already.
-
-    It may hold a part: an earlier replay that diverged. A run of that id which is another one is left as it is.
-    """
-    run_id = recorded[0].run_id
-    stored = await log.read(run_id)
-    held = len(stored)
-    if stored and (held > len(recorded) or event_hash(stored[-1]) != event_hash(recorded[held - 1])):
-        held = len(recorded)
-
-    async def deliver(events: Sequence[Event]) -> None:
-        missing = [event for event in events if event.seq > held]
-        if missing:
-            await _append(log, missing)
-        if observe is not None:
-            observe(events)
-
-    return deliver
-
-
-async def _append(log: EventLog, events: Sequence[Event]) -> None:
-    """Write to the agent's own log on replay; what fails there is the log's fault, not a divergence."""
-    first = events[0]
-    try:
-        await log.append(first.run_id, events)
-    except Exception as error:
-        raise LogWriteError(
-            f"run {first.run_id}: the agent's own log did not take what was replayed from seq {first.seq} on: {error}",
-            run_id=first.run_id,
-            seq=first.seq,
-        ) from error

@@ -53,8 +53,10 @@ class RecordingSession:
         with self._lock:
             recorder = next((known for known in self._recorders if known.run_id == intent.resumes != ""), None)
             if recorder is None:
-                recorder = _Recorder(self, intent, next(self._ticks), events=list(intent.events))
+                recorder = _Recorder(self, intent, next(self._ticks))
                 self._recorders.append(recorder)
+            if intent.resumes:
+                recorder.events[:] = intent.events  # the log knows best: what failed may have arrived all the same
         return recorder
 
     def refused(self, error: LiveCallError) -> None:

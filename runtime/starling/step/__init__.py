@@ -12,6 +12,8 @@ _bounded     one operation of a log, to a known end within a deadline
 _replay      the same on replay: comparison with the recording
 _compare     what is compared and what the environment decided
 _interruption  where the environment stopped a recorded run
+_comparison  today beside recorded, and the divergences that were found
+_cursor      whose event comes next, and how this part of the run ends
 _progress    which recorded events were reproduced so far
 _tree        a recorded run cut by tool call
 _served      what a crash left of a call, for the one that is reissued in its place

@@ -28,7 +28,7 @@ __all__ = ["carry_over", "describe", "ignorable_paths"]
 
 _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.RunStarted: ("starling_version",),
-    Kind.RunResumed: ("at_seq", "extra_message", "reissue_tools", "pending_calls"),
+    Kind.RunResumed: ("at_seq", "pending_calls"),
     Kind.ToolCallCompleted: ("duration_ms",),
     Kind.ToolCallFailed: ("duration_ms",),
     Kind.SideEffectRecorded: ("value", "error", "ordinal"),
