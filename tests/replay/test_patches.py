@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from starling import ambient, step, tool
+from starling import replay_all, step, tool
 from starling.errors import StepContextError, TransientToolError
-from starling.replay import ReplayingSession, unneeded_patches
+from starling.replay import unneeded_patches
 from starling.testing import ScriptedProvider
 from tests.agent.test_resume import cut_at, resumed
 from tests.agent_kit import agent, calls, diverges, record, replays
@@ -215,18 +215,8 @@ async def uses(*pairs):
     found = []
     for was, today in pairs:
         recorded = await record(agent(calls(GREET), was))
-        session = ReplayingSession(())
-        with ambient.override(session):
-            await agent(None, today)._replay(_recording(recorded))
-        found.extend(session.patches)
+        assert await replay_all(recorded.log, lambda today=today: agent(None, today), on_patch=found.append) == {}
     return found
-
-
-def _recording(recorded):
-    from starling.agent._recorded import Recording
-    from starling.replay import ReplayOptions
-
-    return Recording.of(recorded.events, ReplayOptions())
 
 
 @pytest.mark.parametrize(

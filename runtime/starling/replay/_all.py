@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from starling.agent import Agent, CustomLoop
-    from starling.ambient import ToolPolicy
+    from starling.ambient import PatchUse, ToolPolicy
     from starling.event import Event
     from starling.eventlog import EventLog
     from starling.replay._nested import Attempt
@@ -39,6 +39,7 @@ async def replay_all(
     force_provider: bool = False,
     collect: bool = False,
     on_run: Callable[[str, StarlingError | None], None] | None = None,
+    on_patch: Callable[[PatchUse], None] = lambda _: None,
 ) -> dict[str, StarlingError]:
     """Replay every run of a log, each with a fresh agent, and return all that do not replay.
 
@@ -53,6 +54,8 @@ async def replay_all(
         factory: makes today's agent; called once a run. Source: seed, "replay", ``Factory``.
         run_ids: which runs, in this order; all of the log's, the oldest first, if None.
         on_run: told of each verdict as it is found, None for a run that replays.
+        on_patch: told of each `step.patched` and `step.deprecate_patch` that today's code asks for; collect what it is
+            given for `starling.replay.unneeded_patches`.
         tools, ignore, compare_cost, force_provider, collect: as for `starling.replay`; with ``collect`` the errors
             hold all divergences of their run.
 
@@ -72,7 +75,7 @@ async def replay_all(
         force_provider=force_provider,
         collect=collect,
     )
-    whole = _Whole(log=log, factory=factory, options=options)
+    whole = _Whole(log=log, factory=factory, options=options, on_patch=on_patch)
     await whole.list_runs(named=run_ids is not None)
     failures: dict[str, StarlingError] = {}
     for run_id in whole.run_ids if run_ids is None else dict.fromkeys(run_ids):
@@ -96,11 +99,14 @@ class _Whole:
         run_ids: all runs, the one that began first first, so that an outer run comes before those inside it.
     """
 
-    def __init__(self, *, log: EventLog, factory: Factory, options: ReplayOptions) -> None:
+    def __init__(
+        self, *, log: EventLog, factory: Factory, options: ReplayOptions, on_patch: Callable[[PatchUse], None]
+    ) -> None:
         self.run_ids: tuple[str, ...] = ()
         self._log = log
         self._factory = factory
         self._options = options
+        self._on_patch = on_patch
         self._index = RunIndex(log)
         self._calls: list[tuple[bytes, Attempt]] = []
 
@@ -134,7 +140,7 @@ class _Whole:
 
     async def _replayed(self, events: Sequence[Event], agent: Agent | CustomLoop) -> StarlingError | None:
         try:
-            await go_through(events, agent, self._index, self._options)
+            await go_through(events, agent, self._index, self._options, on_patch=self._on_patch)
         except AgentConfigError:
             raise  # no verdict on this run: none would replay
         except StarlingError as error:

@@ -33,7 +33,7 @@ from starling.step._compare import carry_over
 from starling.step._consequences import fold_consequences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from starling.ambient import PatchUse, ReplayOptions, RunIntent
     from starling.errors import LiveCallError, StarlingError
@@ -139,10 +139,17 @@ class NestedRuns:
 
     replaying = True
 
-    def __init__(self, index: RunIndex, events: Sequence[Event], options: ReplayOptions) -> None:
+    def __init__(
+        self,
+        index: RunIndex,
+        events: Sequence[Event],
+        options: ReplayOptions,
+        on_patch: Callable[[PatchUse], None] = lambda _: None,
+    ) -> None:
         self.options = options
         self.failures: list[StarlingError] = []
         self._index = index
+        self._on_patch = on_patch
         self._playing = {events[0].run_id: _Place(events=tuple(events))}
         self._paths: dict[str, tuple[int, ...]] = {events[0].run_id: ()}
 
@@ -170,7 +177,8 @@ class NestedRuns:
         """Raised where it happened, in the tool; what that comes to is compared."""
 
     def patch_used(self, use: PatchUse) -> None:
-        """Patches are reported by the sessions of whole test runs."""
+        """Hand on what a replayed run asked for."""
+        self._on_patch(use)
 
     def verdict(self, error: NondeterminismError | None) -> StarlingError | None:
         """What a replay came to, nested runs included; None if all was reproduced.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starling.agent import Agent, CustomLoop
-    from starling.ambient import ToolPolicy
+    from starling.ambient import PatchUse, ToolPolicy
     from starling.event import Event, Payload
     from starling.eventlog import EventLog
     from starling.step import Divergence
@@ -106,18 +106,20 @@ async def go_through(
     *,
     observe: Callable[[Sequence[Event]], None] | None = None,
     watch: Callable[[int, Payload, Divergence | None], None] | None = None,
+    on_patch: Callable[[PatchUse], None] = lambda _: None,
 ) -> None:
     """Replay a whole run and what its tools start.
 
     Args:
         index: where nested runs are looked for.
         observe: given each batch of reproduced events, in order. watch: told of each event, as it is reproduced.
+        on_patch: told of each patch that today's code asks for.
 
     Raises:
         NondeterminismError: something was not reproduced; with ``options.collect`` it holds all that was found.
         LogError: a nested run is damaged.
     """
-    nested = NestedRuns(index, events, options)
+    nested = NestedRuns(index, events, options, on_patch)
     diverged = None
     try:
         with ambient.override(nested):

@@ -42,4 +42,4 @@ def ends_part(recorded: Payload) -> bool:
 
 def interrupts(recorded: Payload, produced: Payload) -> bool:
     """Whether the recording shows an act of the environment where the code wants to go on."""
-    return cuts_short(recorded) and produced.KIND is not recorded.KIND
+    return cuts_short(recorded) and not cuts_short(produced)
