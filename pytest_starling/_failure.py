@@ -238,6 +238,15 @@ def unfinished(count: int) -> Failure:
     ).raised()
 
 
+def cut_off(run_id: str) -> Failure:
+    """A run's log failed, and the test did not resume the run."""
+    return Failure(
+        outcome="unfinished",
+        headline=f"golden run not recorded: run {run_id} was cut off when its log failed, and not resumed",
+        details=("Only whole runs are kept: mend the log in the test and go on with agent.resume(run_id).",),
+    ).raised()
+
+
 def undeclared(golden: GoldenItem, lines: Sequence[str]) -> Failure:
     """The test's code used clocks, randomness or IO past `starling.step`, and that is not to be recorded."""
     places = "place depends" if len(lines) == 1 else "places depend"

@@ -18,12 +18,13 @@ from pytest_starling._saving import fixture_of, save
 from pytest_starling._state import golden_item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_starling._attempt import Attempt
     from pytest_starling._failure import Failure
     from pytest_starling._session import GoldenItem
+    from starling.replay import FixtureRun
 
 __all__ = ["pytest_runtest_protocol"]
 
@@ -125,9 +126,9 @@ class _Recorder:
         runs = run.attempt.runs if run.attempt else ()
         if not runs:
             return _failure.unseen()
-        unfinished = sum(1 for one in runs if not one.ended)
-        if unfinished:
-            return _failure.unfinished(unfinished)
+        not_whole = _not_whole(runs)
+        if not_whole:
+            return not_whole
         undeclared = run.attempt.undeclared if run.attempt else ()
         refusal = _nondeterminism.judge(self.golden, undeclared)
         if refusal:
@@ -215,6 +216,17 @@ class _Recorder:
         )
         if call.excinfo is not None:
             run.reports[-1] = item.ihook.pytest_runtest_makereport(item=item, call=call)
+
+
+def _not_whole(runs: Sequence[FixtureRun]) -> Failure | None:
+    """What is wrong with runs that were still going on, or cut off when their log failed."""
+    from starling.event import TERMINAL_KINDS
+
+    unfinished = sum(1 for one in runs if not one.ended)
+    if unfinished:
+        return _failure.unfinished(unfinished)
+    cut_off = next((one for one in runs if one.events[-1].kind not in TERMINAL_KINDS), None)
+    return None if cut_off is None else _failure.cut_off(cut_off.run_id)
 
 
 def _make_fresh(item: pytest.Function, properties: list[Any]) -> None:

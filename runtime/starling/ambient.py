@@ -158,6 +158,10 @@ class RunPlayer(Protocol):
         """The run diverged; kept even if the code under test swallows ``error``."""
         ...
 
+    def stopped(self, seq: int) -> None:
+        """The agent's log failed; what was recorded from this seq on is left to a later call, which resumes the run."""
+        ...
+
     def skipped(self, call_id: str, before: int | None) -> None:
         """A tool call is not run (again): runs that it started in the recording are not asked for.
 

@@ -229,7 +229,7 @@ async def test_equal_runs_of_one_call_are_told_apart_by_their_order(log):
     assert recorded.one("ToolCallCompleted").result == ["answer 0", "answer 1", "answer 2"]
     await replays(recorded, outer(asks=asks))
     divergence = await diverges(recorded, outer(asks=(*asks, "same")))
-    assert "a run inside call 'call_1' that the recording does not have" in divergence.reason
+    assert "the code inside call 'call_1' started a run that the recording does not have" in divergence.reason
 
 
 async def test_runs_of_the_same_goal_elsewhere_in_the_log_are_left_alone(log):

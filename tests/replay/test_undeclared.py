@@ -16,6 +16,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import uuid
@@ -748,3 +749,24 @@ async def test_replays_and_unwatched_recordings_install_nothing():
     assert await replay(one.log, result.run_id, agent(ScriptedProvider(), look)) == ()
     assert seen == [None, None]
     assert session.undeclared == ()
+
+
+def test_a_thread_whose_run_was_closed_elsewhere_is_let_go():
+    """The garbage collector closes a forgotten run in whichever thread it happens to work."""
+    entered, closed, seen = threading.Event(), threading.Event(), []
+    watching = UndeclaredCalls([HERE.parent]).watch_thread()
+
+    def body():
+        watching.__enter__()
+        seen.append(sys.getprofile() is None)
+        entered.set()
+        closed.wait()
+        seen.append(sys.getprofile() is None)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    entered.wait()
+    watching.__exit__(None, None, None)
+    closed.set()
+    thread.join()
+    assert seen == [False, True]

@@ -13,6 +13,7 @@ from starling.agent._parts import beginning, continuation, orphans, seam_after
 from starling.agent._recorded import Recording, Resumption, replay_recorded
 from starling.agent._wiring import run_started
 from starling.errors import (
+    LogWriteError,
     NondeterminismError,
     PartialToolCallError,
     RunAlreadyTerminalError,
@@ -144,6 +145,9 @@ async def _in_session(
             finished = await as_cancelled(replaying, recording.payloads[-1])
         except NondeterminismError as error:
             place.diverged(error)
+            raise
+        except LogWriteError as error:
+            place.stopped(error.seq)
             raise
         return finished.unwrap()
     finally:

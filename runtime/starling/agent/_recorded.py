@@ -180,20 +180,16 @@ def _seam_of(recording: Recording, resumption: Resumption) -> int:
     seam = next(seams, None)
     if seam is None:
         return held
-    recorded = recording.payloads[seam]
-    assert isinstance(recorded, RunResumed)  # by its kind
-    _check_same(recording, seam, replace(resumption.seam, at_seq=recorded.at_seq, pending_calls=recorded.pending_calls))
+    _check_same(recording, seam, resumption.seam)
     return seam
 
 
 def _check_same(recording: Recording, index: int, produced: Payload) -> None:
     recorded, options, run_id = recording.payloads[index], recording.options, recording.events[0].run_id
-    same_kind = recorded.KIND is produced.KIND
-    carried = (
-        carry_over(recorded, produced, options) if same_kind and recorded.KIND is not Kind.RunResumed else produced
-    )
-    if same_kind and encode_payload(carried) == recording.events[index].payload:
-        return
+    if recorded.KIND is produced.KIND:
+        produced = carry_over(recorded, produced, options)
+        if encode_payload(produced) == recording.events[index].payload:
+            return
     divergence = describe(
         recorded, produced, options, run_id=run_id, seq=index + 1, length=len(recording.events), call_id=""
     )

@@ -28,7 +28,7 @@ from starling.event import (
 )
 from starling.eventlog import RunLister
 from starling.replay._recordings import check_recording
-from starling.replay._sessions import unrecorded
+from starling.replay._sessions import not_resumed, unrecorded
 from starling.step._compare import carry_over
 from starling.step._consequences import fold_consequences
 
@@ -148,6 +148,7 @@ class NestedRuns:
     ) -> None:
         self.options = options
         self.failures: list[StarlingError] = []
+        self._stopped: dict[str, NondeterminismError] = {}
         self._index = index
         self._on_patch = on_patch
         self._playing = {events[0].run_id: _Place(events=tuple(events))}
@@ -170,11 +171,16 @@ class NestedRuns:
             raise self._failed(error) from None
         run_id = events[0].run_id
         self._playing[run_id] = _Place(events=events)
+        self._stopped.pop(run_id, None)
         self._paths[run_id] = (*self._paths.get(intent.parent_run_id, ()), place.seq_at(events[0].ts, intent))
         return _Player(session=self, events=events)
 
     def refused(self, error: LiveCallError) -> None:
         """Raised where it happened, in the tool; what that comes to is compared."""
+
+    def stop(self, events: Sequence[Event], seq: int) -> None:
+        """A nested run's log failed, as far as this call goes; unless a later one goes on, that is a divergence."""
+        self._stopped[events[0].run_id] = not_resumed(events, seq)
 
     def patch_used(self, use: PatchUse) -> None:
         """Hand on what a replayed run asked for."""
@@ -188,6 +194,7 @@ class NestedRuns:
         """
         damaged = next((found for found in self.failures if isinstance(found, LogError)), None)
         diverged = [found for found in self.failures if isinstance(found, NondeterminismError)]
+        diverged += self._stopped.values()
         if damaged is not None or isinstance(error, ProviderModelMismatchError):
             return damaged or error
         if not self.options.collect:
@@ -267,6 +274,9 @@ class _Player:
     def diverged(self, error: NondeterminismError) -> None:
         if error not in self.session.failures:  # that of a run inside this one passes through it, too
             self.session.failures.append(error)
+
+    def stopped(self, seq: int) -> None:
+        self.session.stop(self.events, seq)
 
     def skipped(self, call_id: str, before: int | None) -> None:
         """Runs of calls that are not run again are not asked for; see `Attempt.runs_again`."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starling.event import Event
     from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 
-__all__ = ["RecordingSession", "ReplayingSession", "unrecorded"]
+__all__ = ["RecordingSession", "ReplayingSession", "not_resumed", "unrecorded"]
 
 
 class RecordingSession:
@@ -46,6 +46,7 @@ class RecordingSession:
         self._watcher = watcher
         self._lock = threading.Lock()
         self._ticks = itertools.count(1)
+        self._void: list[int] = []
         self._recorders: list[_Recorder] = []
 
     def begin(self, intent: RunIntent) -> _Recorder:
@@ -65,10 +66,20 @@ class RecordingSession:
     def patch_used(self, use: PatchUse) -> None:
         """Of no interest while recording: a new run takes every new way."""
 
-    def tick(self) -> int:
-        """The next instant on the session's own clock."""
+    def tick(self, instead_of: int = 0) -> int:
+        """The next instant on the session's own clock.
+
+        Args:
+            instead_of: an instant that means nothing any more, and is not counted among those of `runs`.
+        """
         with self._lock:
+            if instead_of:
+                self._void.append(instead_of)
             return next(self._ticks)
+
+    def counted(self, instant: int) -> int:
+        """The number of an instant among those that mean something: what ended, or began, is numbered without gaps."""
+        return instant - sum(void < instant for void in self._void)
 
     @contextmanager
     def watching(self, intent: RunIntent) -> Iterator[None]:
@@ -105,7 +116,7 @@ class _Recorder:
         return self.session.watching(self.intent)
 
     def ended(self) -> None:
-        self.finished = self.session.tick()
+        self.finished = self.session.tick(instead_of=self.finished)
 
     @property
     def run_id(self) -> str:
@@ -119,8 +130,8 @@ class _Recorder:
             parent_run_id=self.intent.parent_run_id,
             parent_call_id=self.intent.parent_call_id,
             parent_effect=self.intent.parent_effect,
-            began=self.began,
-            ended=self.finished,
+            began=self.session.counted(self.began),
+            ended=self.session.counted(self.finished),
         )
 
 
@@ -148,6 +159,7 @@ class ReplayingSession:
             check_recording(run.run_id, run.events)
         self._groups = _overlapping(self._left)
         self._running: list[FixtureRun] = []
+        self._stopped: dict[str, tuple[float, NondeterminismError]] = {}
         self._lock = threading.Lock()
 
     def begin(self, intent: RunIntent) -> _Player:
@@ -162,6 +174,7 @@ class ReplayingSession:
                 error = unrecorded(intent, len(self.played))
                 self.failures.append(error)
                 raise error
+            self._stopped.pop(run.run_id, None)
             if run in self._left:
                 self._left.remove(run)
                 self.played.append(run)
@@ -177,6 +190,11 @@ class ReplayingSession:
         with self._lock:
             self._running.remove(run)
 
+    def stop(self, run: FixtureRun, seq: int) -> None:
+        """A run's log failed, as far as this call goes; unless a later one goes on, the rest is not reproduced."""
+        with self._lock:
+            self._stopped[run.run_id] = run.ended or math.inf, not_resumed(run.events, seq)
+
     def refused(self, error: LiveCallError) -> None:
         """Remember a refused call, so that it fails the test even if it is swallowed."""
         self.failures.append(error)
@@ -189,12 +207,15 @@ class ReplayingSession:
         """Note recorded runs that nobody asked for; those of effects and skipped calls were not expected.
 
         Args:
-            before: only runs that began before this instant of the recording session's clock; others may still come.
+            before: only runs that began, or were resumed to their end, before this instant of the recording session's
+                clock; others may still come.
         """
         with self._lock:
             due = [run for run in self._left if run.began < before]
             self._left = [run for run in self._left if run.began >= before]
             self.failures.extend(_not_asked_for(run) for run in due if self._was_due(run))
+            given_up = [run_id for run_id, (ended, _) in self._stopped.items() if ended < before or before == math.inf]
+            self.failures.extend(self._stopped.pop(run_id)[1] for run_id in given_up)
 
     def skip(self, run_id: str, call_id: str, before: int | None) -> None:
         """A call of a replayed run was not run (again), or not before that recorded timestamp: its runs are not due."""
@@ -235,6 +256,7 @@ def unrecorded(intent: RunIntent, played: int, hint: str = "") -> Nondeterminism
     Args:
         played: how many recorded runs were asked for before it. hint: added to the reason.
     """
+    what = f"resumed run {intent.resumes}, which" if intent.resumes else "started a run that"
     where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
     before = f"{played} recorded {'run was' if played == 1 else 'runs were'} asked for before it"
     divergence = Divergence(
@@ -244,13 +266,36 @@ def unrecorded(intent: RunIntent, played: int, hint: str = "") -> Nondeterminism
         expected_kind=None,
         cls="exhausted",
         reason=(
-            f"the code started a run{where} that the recording does not have ({before}): "
-            f"goal {intent.started.goal[:200]!r}{hint}"
+            f"the code{where} {what} the recording does not have ({before}): goal {intent.started.goal[:200]!r}{hint}"
         ),
         produced=intent.started,
         call_id=intent.parent_call_id,
     )
     return NondeterminismError(divergence.text, divergences=(divergence,))
+
+
+def not_resumed(events: Sequence[Event], seq: int) -> NondeterminismError:
+    """The error for a run whose log failed, where the recorded one went on.
+
+    Args:
+        seq: the first event that was not reproduced.
+    """
+    run_id, missing = events[0].run_id, events[seq - 1].decode()
+    if missing.KIND is Kind.RunResumed:
+        reason = f"the recorded run was resumed here, at seq {seq}, and the code did not resume it"
+    else:
+        reason = f"the agent's own log failed here, at seq {seq}; the recorded run went on"
+    divergence = Divergence(
+        run_id=run_id,
+        seq=seq,
+        kind=None,
+        expected_kind=missing.KIND,
+        cls="kind",
+        reason=reason,
+        recorded=missing,
+        length=len(events),
+    )
+    return NondeterminismError(divergence.text, run_id=run_id, divergences=(divergence,))
 
 
 def _place(run: FixtureRun) -> tuple[str, str]:
@@ -320,6 +365,9 @@ class _Player:
     def diverged(self, error: NondeterminismError) -> None:
         if error not in self.session.failures:  # a nested run's divergence passes through the outer run, too
             self.session.failures.append(error)
+
+    def stopped(self, seq: int) -> None:
+        self.session.stop(self.run, seq)
 
     def skipped(self, call_id: str, before: int | None) -> None:
         self.session.skip(self.run.run_id, call_id, before)

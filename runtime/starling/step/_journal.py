@@ -100,6 +100,10 @@ class Journal(Protocol):
         """How an attempt ended. Returns what stands in the log."""
         ...
 
+    def open_attempt(self, frame: Frame) -> int:
+        """The attempt of this frame's call that needs an outcome from here; 0 if none does."""
+        ...
+
     def close(self, frame: Frame) -> None:
         """The run's own code has ended; nothing of it can be recorded any more."""
         ...
@@ -189,6 +193,7 @@ class LiveJournal:
         self._timeout = emit_timeout_s or None
         self._lock = threading.Lock()
         self._pending: list[Event] = []
+        self._open: dict[str, int] = {}
         self._failure: StarlingError | None = None
         self._ended = False
         self._in_line_turn = threading.Lock()
@@ -226,7 +231,7 @@ class LiveJournal:
             parent.check()
             if served is None and parent.node is not None:
                 served = parent.node.take_call(payload)
-            self._stamp(payload if served is None else replace(payload, attempt=served.first_attempt))
+            self._open_call(payload if served is None else replace(payload, attempt=served.first_attempt))
         return served
 
     def reschedule(self, frame: Frame, payload: ToolCallScheduled) -> None:
@@ -234,7 +239,11 @@ class LiveJournal:
         with self._lock:
             frame.check()
             frame.node = None
-            self._stamp(payload)
+            self._open_call(payload)
+
+    def _open_call(self, payload: ToolCallScheduled) -> None:
+        self._stamp(payload)
+        self._open[payload.call_id] = payload.attempt
 
     def outcome(self, frame: Frame, payload: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
         """Stamp an attempt's end; nothing of that attempt can be recorded after it."""
@@ -242,8 +251,14 @@ class LiveJournal:
             frame.check()
             self._abandon_effects(frame)
             self._stamp(payload)
+            self._open.pop(payload.call_id, None)
             frame.closed = True
         return payload
+
+    def open_attempt(self, frame: Frame) -> int:
+        """The attempt of this call that was scheduled and has no outcome."""
+        with self._lock:
+            return self._open.get(frame.call_id, 0)
 
     def close(self, frame: Frame) -> None:
         """Leave a record of what the run's own code had asked for and not waited for."""
@@ -265,6 +280,7 @@ class LiveJournal:
             frame.check()
             self._stamp(Effect(name=SERVED, value=served.outcome.call_id, call_id=frame.call_id))
             self._stamp(outcome)
+            self._open.pop(frame.call_id, None)
             frame.closed = True
         return outcome
 

@@ -154,8 +154,12 @@ async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()
             _schedule(run, parent, call, served)
             for call, served in zip(encoded, left or repeat(None, len(encoded)), strict=True)
         ]
-        await run.journal.commit()
-        return _joined(parent, await _run_all(run, encoded, frames))
+        try:
+            await run.journal.commit()
+            return _joined(parent, await _run_all(run, encoded, frames))
+        except asyncio.CancelledError:
+            _end_what_is_open(run, frames)
+            raise
 
 
 def _encoded(call: ToolCall) -> ToolCall:
@@ -342,6 +346,14 @@ def _record_cancellation(run: Run, frame: Frame, attempt: int, elapsed_ms: int) 
             final=True,
         ),
     )
+
+
+def _end_what_is_open(run: Run, frames: Sequence[Frame]) -> None:
+    """Give calls an outcome that were cancelled before they ran: they waited for others, or for the log."""
+    for frame in frames:
+        attempt = run.journal.open_attempt(frame)
+        if attempt:
+            _record_cancellation(run, frame.renew(), attempt, 0)
 
 
 def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | ToolCallFailed:
