@@ -2,7 +2,7 @@
 
 As a script it takes one life after the other from its input, each as a line of JSON, and forks a process for it: what
 is imported is imported once. A child begins the run or goes on with it, and exits with the number of commits it made,
-unless it is killed before. It must not be imported by a process with threads that wants to fork.
+unless it is killed before.
 """
 
 from __future__ import annotations

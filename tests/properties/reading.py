@@ -79,13 +79,13 @@ class Reading:
 
     def _read(self, seq: int, payload: Any) -> None:
         match payload:
-            case ToolCallScheduled(attempt=1):
+            case ToolCallScheduled() if payload.call_id not in self.calls:
                 parent = self.calls.get(payload.parent_call_id)
                 call = Call(tool=payload.tool, args=payload.args, scheduled=seq)
                 if parent is not None:
                     call.inside = parent.attempts[-1]
                     call.inside.events.append(seq)
-                call.attempts.append(Attempt(call=call, number=1))
+                call.attempts.append(Attempt(call=call, number=payload.attempt))
                 self.calls[payload.call_id] = call
             case ToolCallScheduled():
                 call = self.calls[payload.call_id]
