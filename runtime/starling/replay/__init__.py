@@ -5,6 +5,7 @@ _nested    the runs that its tools start
 _all       every run of a log
 _stream    one run, step by step, for whoever shows it
 _recordings  what a recording must be before it is replayed
+_transcript  a run as people read it: for snapshots, and diffs of recordings
 _patches   which step.patched no recording needs any more
 _sessions  the ambient sessions behind the pytest plugin: recording a process, replaying it
 _undeclared  what a run's code uses past `starling.step` while it is recorded: _observing sees calls, _watched_calls
@@ -21,6 +22,7 @@ from starling.replay._all import replay_all, replay_all_sync
 from starling.replay._patches import UnneededPatch, unneeded_patches
 from starling.replay._sessions import RecordingSession, ReplayingSession
 from starling.replay._stream import ReplayStep, replay_stream
+from starling.replay._transcript import transcript
 from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 from starling.replay._verify import replay, replay_sync
 from starling.step import NOT_RECORDED, Change, Divergence, fold_consequences, ignorable_paths
@@ -53,6 +55,7 @@ __all__ = [
     "replay_stream",
     "replay_sync",
     "temporary_path",
+    "transcript",
     "unneeded_patches",
     "write_fixture",
 ]
