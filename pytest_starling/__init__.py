@@ -11,14 +11,27 @@ _variable   the environment variable that tells processes they replay
 _guard      what stands in the runtime's slot while a golden test runs
 _attempt    one run of a golden test, recording or replaying, and what it comes to
 _phases     its setup, call and teardown
+_network    what keeps a replaying test from other machines; _hosts may be reached, _callers finds who reached for them
 _doubts     what a person should look at though a recording replays
 _nondeterminism  what a recording lacks because code went past `starling.step`
-_recorder   the protocol of a test that may be recorded: replay, record, verify, put in place
+_recorder   the protocol of a test that may be recorded: replay, record, verify, put in place; _reruns has it recorded
+            again where pytest-rerunfailures wants that
+_cassette   vcrpy's files in place of providers
 _saving     what is kept of a recording, and its way to the disk
+_secrets    the gate in front of that: no credential gets into a fixture; _credentials knows those of the environment,
+            _shapes those of vendors
+_redaction  what a project has rewritten in its recordings
 _fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
-_explain    a divergence → lines of text (pure); _values, _timeline and _hints are its parts
+_explain    a divergence → lines of text (pure); _sentences, _values, _text_diff, _timeline and _hints are its parts
+_produced   what today's code produced, kept beside the recording it diverged from
 _failure    everything else that can be wrong with a golden test → text
-_report     texts → pytest's reports, collection line and summary
+_outcomes   what a golden run can come to
+_parts      subtests, which are reported before the run they belong to is judged
+_report     texts → pytest's reports and user properties; _representation is how a failure is shown
+_summary    the terminal's: collection line and summary section
+_owners     which fixture belongs to a collected test; _unused finds those that belong to none, and removes them
+_golden_report  the file of --golden-report; _markdown is one of its forms
+_ending     what is left to do when the session is over
 _git        whether git would leave a fixture out
 _xdist      what workers and controller tell each other
 
@@ -37,5 +50,5 @@ class StarlingWarning(pytest.PytestWarning):
     """Something about a golden fixture that a person should look at.
 
     It is old, git ignores it, the marker names a tool that it lacks, or code under test used a clock, randomness or IO
-    that is not recorded.
+    that is not recorded, or was kept from the network on replay and went on without it.
     """

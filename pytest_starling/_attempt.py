@@ -7,23 +7,28 @@ stack, which `close` unwinds however the run ended. `_phases` opens, judges and 
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _doubts, _failure, _nondeterminism, _variable
+from pytest_starling import StarlingWarning, _cassette, _doubts, _failure, _nondeterminism, _produced, _variable
 from pytest_starling._guard import Guard
 from pytest_starling._marker import configured
+from pytest_starling._redaction import redaction
+from pytest_starling._secrets import credentials_of, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_starling._failure import Failure
     from pytest_starling._marker import GoldenMark
+    from pytest_starling._network import NetworkBlock
     from pytest_starling._session import GoldenItem
-    from starling.replay import Fixture, FixtureRun, PatchUse, UndeclaredCall
+    from starling.provider.cassette import Cassette
+    from starling.replay import Fixture, FixtureRun, PatchUse, ReplayOptions, UndeclaredCall
 
 __all__ = ["Attempt"]
 
@@ -36,7 +41,12 @@ class Attempt:
         problem: why nothing can be replayed, or recorded. A failure of the test once it asks for a run.
         failure: why the test fails, once that is known.
         broken_setup: a fixture of the test could not be made, because it asked for a run in vain.
+        in_body: the test's own function is under way.
+        failed_parts: how many of its subtests failed. parts: their reports that are withheld; see `_parts`.
+        cassette: what answers in place of providers while recording; None where they are called.
         divergences: all that were found, the first cause first.
+        credentials: the secrets of the environment, as it was at the beginning and whenever a run started.
+        network: what keeps a replay from reaching other machines; None while recording, or where that is allowed.
     """
 
     def __init__(self, golden: GoldenItem) -> None:
@@ -45,21 +55,46 @@ class Attempt:
         self.golden = golden
         self.replaying = golden.kind == "replay"
         self.trial = golden.trial
-        self.guard = Guard(replaying=self.replaying)
+        self.credentials = credentials_of(golden.settings.secrets_allow)
+        self.guard = Guard(replaying=self.replaying, on_begin=self._note_credentials)
         self.fixture: Fixture | None = None
         self.problem: Failure | None = None
         self.failure: Failure | None = None
         self.body_passed = False
         self.broken_setup = False
+        self.in_body = False
+        self.failed_parts = 0
+        self.parts: list[pytest.TestReport] = []
+        self.cassette: Cassette | None = None
+        self.network = self._block()
         self._stack = ExitStack()
         with ExitStack() as opening:
-            opening.enter_context(_variable.set_to(_variable.ACTIVE if self.replaying else None))
+            opening.enter_context(_variable.set_to(self._announced()))
             opening.enter_context(activate(self.guard))
+            if self.network:
+                opening.enter_context(self.network)
             self._stack = opening.pop_all()
 
     def close(self) -> None:
         """Take the session out of the slot, and give the environment back. Idempotent."""
         self._stack.close()
+
+    def _announced(self) -> str | None:
+        """What processes are told: a recording that keeps turns needs a key only if something is live."""
+        if self.replaying or self.golden.settings.uses_cassette:
+            return _variable.ACTIVE
+        return _variable.READY if self.golden.kept else None
+
+    def _note_credentials(self) -> None:
+        self.credentials.note(os.environ)
+
+    def _block(self) -> NetworkBlock | None:
+        settings = self.golden.settings
+        if not self.replaying or settings.network == "allow":
+            return None
+        from pytest_starling._network import NetworkBlock
+
+        return NetworkBlock(settings, self.golden.mark.allow_hosts, self.guard.refused)
 
     # --- the session
 
@@ -73,21 +108,49 @@ class Attempt:
         mark, wrong = configured(golden.mark, defaults)
         if wrong:
             pytest.fail("\n".join(f"golden_run_config {sentence}" for sentence in wrong), pytrace=False)
+        if self.network:
+            self.network.allow(mark.allow_hosts)
         if golden.movable:
             golden.path = golden.settings.root / folder / golden.movable
+            self._refuse_rival(golden.claim())
         if self.replaying:
             self._load_recording(mark)
         else:
-            self._make_room()
+            self._make_room(mark)
 
-    def _make_room(self) -> None:
-        from starling.replay import RecordingSession
+    def _refuse_rival(self, rival: str) -> None:
+        if rival:
+            pytest.fail(
+                f"golden_run_dir leads {self.golden.name.text} to {self.golden.shown_path}, which is the fixture of "
+                f"{rival}: one file, one test. Let golden_run_dir name another folder",
+                pytrace=False,
+            )
 
-        self.problem = _failure.unwritable(self.golden)
+    def _make_room(self, mark: GoldenMark) -> None:
+        from starling.replay import RecordingSession, TailSession
+
+        self.problem = _failure.unwritable(self.golden) or self._insert_cassette()
+        kept, watcher = self.golden.kept, _nondeterminism.watcher(self.golden.settings)
         if self.problem:
             self.guard.refuse(self.problem.error)
+        elif kept is None:
+            stand_in = self.cassette.stand_in if self.cassette else None
+            self.guard.open(RecordingSession(watcher, stand_in))
         else:
-            self.guard.open(RecordingSession(_nondeterminism.watcher(self.golden.settings)))
+            self.guard.open(TailSession(kept.runs, self._options(mark), watcher))
+
+    def _insert_cassette(self) -> Failure | None:
+        """Let a cassette answer, where one is to. Returns why it cannot."""
+        found = _cassette.opened(self.golden, self.guard.refused)
+        if isinstance(found, _failure.Failure):
+            return found
+        self.cassette = found
+        return None
+
+    def _options(self, mark: GoldenMark) -> ReplayOptions:
+        return mark.options(
+            compare_cost=self.golden.settings.compare_cost, redact=redaction(self.golden, self.guard.refused)
+        )
 
     def _load_recording(self, mark: GoldenMark) -> None:
         from starling.replay import ReplayingSession
@@ -97,8 +160,7 @@ class Attempt:
             assert self.problem is not None, "one of them is found"
             self.guard.refuse(self.problem.error)
             return
-        options = mark.options(compare_cost=self.golden.settings.compare_cost)
-        self.guard.open(ReplayingSession(self.fixture.runs, options))
+        self.guard.open(ReplayingSession(self.fixture.runs, self._options(mark)))
         _doubts.warn(self.golden, self.fixture, mark)
 
     def _read(self) -> None:
@@ -120,6 +182,22 @@ class Attempt:
         else:
             self.fixture = fixture
 
+    @contextmanager
+    def tried_again_elsewhere(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Iterator[None]:
+        """Forget that a fixture which outlives the test could not be made, if that is the network block's doing.
+
+        pytest would raise the same error in every other test that asks for it, golden or not.
+        """
+        before = self.network.count if self.network else 0
+        try:
+            yield
+        except Exception:
+            if self.network and self.network.count > before:
+                fixturedef.finish(request)  # type: ignore[arg-type]  # fixtures are set up for a SubRequest
+            raise
+
     # --- what was found
 
     @property
@@ -134,6 +212,18 @@ class Attempt:
         if session is None:
             return ()
         return tuple(session.played if self.replaying else session.runs)
+
+    @property
+    def requests(self) -> Mapping[str, Any]:
+        """While recording: by turn, what code and not an agent's loop asked a model."""
+        session: Any = self.guard.session
+        return {} if session is None or self.replaying else session.requests
+
+    @property
+    def turns_kept(self) -> tuple[int, int] | None:
+        """While recording with kept turns: how many, of how many that were made; None where none could be kept."""
+        session: Any = self.guard.session
+        return (session.turns_kept, session.turns) if hasattr(session, "turns_kept") else None
 
     @property
     def undeclared(self) -> tuple[UndeclaredCall, ...]:
@@ -154,6 +244,8 @@ class Attempt:
 
     def is_ours(self, error: BaseException | None) -> bool:
         """Whether an exception is what the failure is about, and not one of the test's own."""
+        if isinstance(error, BaseExceptionGroup):  # a task group's, in which nothing else went wrong
+            return all(self.is_ours(one) for one in error.exceptions)
         return error is not None and self.failure is not None and any(error is one for one in self.failure.errors)
 
     def judge(self, *, passed: bool) -> Failure | None:
@@ -169,13 +261,30 @@ class Attempt:
         if self.asked_in_vain or (passed and self.problem and not errors):
             self.failure = self.problem
         elif errors:
-            self.failure = _failure.from_errors(self.golden, errors, self.fixture)
+            self.failure = _failure.from_errors(self.golden, errors, self.fixture, self.runs)
         elif passed and self.fixture and not self.runs:
             self.failure = _failure.unseen(recorded=len(self.fixture.runs))
+        elif passed and self.replaying:
+            _produced.forget(self.golden)
+        if self.failure and self.failure is not self.problem and self.network:
+            self.failure = _failure.with_blocks(self.failure, self.network.told())
+        if self.failure:
+            self.failure = without_secrets(self.golden, self.failure)
         return self.failure
+
+    def warn_of_blocks(self) -> None:
+        """Issue a `StarlingWarning` for each refused connection that nothing was said of so far.
+
+        Raises:
+            StarlingWarning: where warnings are errors.
+        """
+        for line in self.network.untold() if self.network else ():
+            self.golden.item.warn(StarlingWarning(f"{self.golden.name.text}: {line}"))
 
     def body_ended(self) -> None:
         """The test's own function is over; what runs from now on is teardown. See `_end_of_body`."""
+        self.in_body = False
+        self._note_credentials()
         session: Any = self.guard.session
         if session is not None and not self.replaying:
             session.tick()

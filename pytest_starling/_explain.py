@@ -1,7 +1,7 @@
-"""A divergence → the text that a person reads. Pure, and bounded in size whatever the payloads hold.
+"""A divergence → the text that a person reads. Pure, and bounded in size and time whatever the payloads hold.
 
 Order: what differs, where in the run, which fixture, what to do. The first line is made apart: it stands alone in
-short summaries and annotations.
+short summaries and annotations. How much is shown is a value, `Limits`; what was left out is said to be so.
 """
 
 from __future__ import annotations
@@ -9,20 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_starling._hints import hints
+from pytest_starling._sentences import sentence
+from pytest_starling._text_diff import changed_bytes, changed_text, leaves_out
 from pytest_starling._timeline import timeline, tool_names
-from pytest_starling._values import changed_text, shorten, show
+from pytest_starling._values import SHORT, as_text, printable, shorten, show, was_cut
+from starling.step import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_starling._values import Limits
     from starling.event import Event
     from starling.replay import Change, Divergence, FixtureRun
 
 __all__ = ["explain", "headline"]
 
-_MOST_CHANGES = 8
 _LONG_TEXT = 60
 _MOST_RUNS = 8
+_INDENT = " " * 8
+_MORE = "    (--golden-diff=full or -vv shows what is left out here)"
 
 
 def headline(divergence: Divergence, runs: Sequence[FixtureRun]) -> str:
@@ -34,57 +39,113 @@ def headline(divergence: Divergence, runs: Sequence[FixtureRun]) -> str:
     return str(divergence)
 
 
-def explain(divergence: Divergence, runs: Sequence[FixtureRun], *, fixture: str, recorded_at: str) -> list[str]:
+def explain(
+    divergence: Divergence,
+    runs: Sequence[FixtureRun],
+    *,
+    fixture: str,
+    recorded_at: str,
+    compare: str = "",
+    limits: Limits = SHORT,
+) -> list[str]:
     """Everything below the first line, but for the command that records the test.
 
     Args:
         runs: all of the fixture's.
         fixture: its path, as people are shown it; empty for a recording that is in no file.
         recorded_at: ISO 8601, or empty.
+        compare: the command that compares the recording with what was produced; empty where that was not kept.
+        limits: how much is shown.
     """
+    events = _events_of(divergence, runs)
     if _is_unexpected(divergence) or _is_left_over(divergence):
-        body = [_sentence(divergence.reason), "", "recorded runs:", *_run_list(divergence, runs)]
+        body = [sentence(divergence, {}, limits), "", "recorded runs:", *_run_list(divergence, runs)]
     else:
-        body = _at_an_event(divergence, _events_of(divergence, runs))
-    advice = hints(divergence, _events_of(divergence, runs))
-    recorded = f", recorded {recorded_at[:10]}" if recorded_at else ""
-    return [
+        body = _at_an_event(divergence, events, limits)
+    lines = [
         *body,
         "",
+        *_facts(divergence, runs, fixture=fixture, recorded_at=recorded_at, compare=compare),
+        "",
+        *hints(divergence, events),
+    ]
+    return [printable(line) for line in lines]
+
+
+def _facts(
+    divergence: Divergence, runs: Sequence[FixtureRun], *, fixture: str, recorded_at: str, compare: str
+) -> list[str]:
+    recorded = f", recorded {recorded_at[:10]}" if recorded_at else ""
+    return [
         *([f"fixture  {fixture}{recorded}"] if fixture else []),
         *([f"run      {divergence.run_id} ({_number(divergence, runs)} of {len(runs)})"] if divergence.run_id else []),
-        "",
-        *advice,
+        *([f"compare  {compare}"] if compare else []),
     ]
 
 
-def _at_an_event(divergence: Divergence, events: Sequence[Event]) -> list[str]:
-    where = ""
-    if divergence.call_id:
-        where = f" in the call of {tool_names(events).get(divergence.call_id, 'a tool')} ({divergence.call_id})"
+def _at_an_event(divergence: Divergence, events: Sequence[Event], limits: Limits) -> list[str]:
     return [
-        _sentence(divergence.reason + where),
-        *_changes(divergence.changes),
+        sentence(divergence, tool_names(events), limits),
+        *_changes(divergence.changes, limits),
         "",
-        *timeline(divergence, events),
+        *timeline(divergence, events, limits),
     ]
 
 
-def _changes(changes: Sequence[Change]) -> list[str]:
-    lines = [line for change in changes[:_MOST_CHANGES] for line in _change(change)]
-    more = len(changes) - _MOST_CHANGES
-    rest = [f"    … {more} more field{'' if more == 1 else 's'}"] if more > 0 else []
-    return ["", *lines, *rest] if lines else []
+# --- fields
 
 
-def _change(change: Change) -> list[str]:
+def _changes(changes: Sequence[Change], limits: Limits) -> list[str]:
+    lines = _renamed(changes[: limits.fields])
+    shown, cut = 0, False
+    changes = () if lines else changes
+    for change in changes[: limits.fields]:
+        if sum(map(len, lines)) > limits.total:
+            break
+        found, incomplete = _change(change, limits)
+        lines += found
+        shown, cut = shown + 1, cut or incomplete
+    more = len(changes) - shown
+    rest = [f"    … {more} more field{'' if more == 1 else 's'}"] if more else []
+    advice = [_MORE] if (cut or more) and limits == SHORT else []
+    return ["", *lines, *rest, *advice] if lines else []
+
+
+def _renamed(changes: Sequence[Change]) -> list[str]:
+    """What to say where one thing goes by another name, and nothing else differs."""
+    if len(changes) != 2:
+        return []
+    gone, come = changes
+    (before, _, old), (after, _, new) = (change.path.rpartition(".") for change in changes)
+    is_move = ABSENT in (gone.produced, come.produced) and ABSENT in (gone.recorded, come.recorded)
+    if before != after or not is_move or (gone.recorded, gone.produced) != (come.produced, come.recorded):
+        return []
+    old, new = (old, new) if gone.produced is ABSENT else (new, old)
+    return [f"    {shorten(before)}: {shorten(old)} is called {shorten(new)} now"]
+
+
+def _change(change: Change, limits: Limits) -> tuple[list[str], bool]:
+    """The lines of one field, and whether something is left out of them."""
     old, new, path = change.recorded, change.produced, shorten(change.path)
     if isinstance(old, str) and isinstance(new, str) and (_is_long(old) or _is_long(new)):
-        return [f"    {path}:", *(f"        {line}" for line in changed_text(old, new))]
+        return _block(path, old, new, limits)
     shown = show(old), show(new)
+    cut = any(
+        was_cut(text) or (isinstance(value, bytes) and "…" in text)
+        for text, value in zip(shown, (old, new), strict=True)
+    )
+    if cut and limits != SHORT:
+        return _block(path, as_text(old, limits.total), as_text(new, limits.total), limits)
+    if isinstance(old, bytes) and isinstance(new, bytes) and cut:
+        return [f"    {path}: {changed_bytes(old, new)}"], True
     if shown[0] == shown[1]:  # the difference lies beyond what is shown, or in the type alone
         shown = tuple(f"{text} ({_kind(value)})" for text, value in zip(shown, (old, new), strict=True))  # type: ignore[assignment]
-    return [f"    {path}: {shown[0]} → {shown[1]}"]
+    return [f"    {path}: {shown[0]} → {shown[1]}"], cut
+
+
+def _block(path: str, old: str, new: str, limits: Limits) -> tuple[list[str], bool]:
+    lines = changed_text(old, new, limits)
+    return [f"    {path}:", *(f"{_INDENT}{line}" for line in lines)], any(leaves_out(line) for line in lines)
 
 
 def _kind(value: Any) -> str:
@@ -112,7 +173,7 @@ def _is_left_over(divergence: Divergence) -> bool:
 def _run_list(divergence: Divergence, runs: Sequence[FixtureRun]) -> list[str]:
     lines = [
         f"{'>' if run.run_id == divergence.run_id and _is_left_over(divergence) else ' '} {number:>4}  "
-        f"{show(getattr(run.events[0].decode(), 'goal', ''), 72)}  {len(run.events)} events"
+        f"{show(getattr(run.events[0].decode(), 'goal', ''), SHORT.brief)}  {len(run.events)} events"
         for number, run in enumerate(runs[:_MOST_RUNS], start=1)
     ]
     return [*lines, f"        … {len(runs) - _MOST_RUNS} more"] if len(runs) > _MOST_RUNS else lines
@@ -128,7 +189,3 @@ def _number(divergence: Divergence, runs: Sequence[FixtureRun]) -> int:
 
 def _runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:1200]

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from pytest_starling._secrets import Hit
     from pytest_starling._session import GoldenItem
     from starling.errors import StarlingError
-    from starling.replay import Fixture, FixtureRun
+    from starling.replay import Divergence, Fixture, FixtureRun
 
 __all__ = [
     "IF_MEANT",
     "RECORDABLE",
     "Failure",
+    "after_redaction",
+    "cassette",
     "does_not_replay",
     "fails_on_replay",
     "foreign",
@@ -29,17 +32,20 @@ __all__ = [
     "kept",
     "missing",
     "not_saved",
+    "secret",
     "undeclared",
     "unfinished",
     "unseen",
     "unusable",
     "unwritable",
+    "with_blocks",
 ]
 
 RECORDABLE = frozenset({"diverged", "missing", "unusable"})
 """Outcomes that a new recording mends."""
 IF_MEANT = "If the change is meant, record it:"
 _MOST_LINES = 60
+_MOST_HITS = 20
 _FETCH = "git lfs pull"
 _GENERAL_ADVICE = re.compile(r"[:.] (restore it from [^.]*|record the test with [^.]*)\Z", re.IGNORECASE)
 """What the runtime says to do about a damaged file; the plugin says it with the command of the very test."""
@@ -50,7 +56,7 @@ class Failure:
     """Why a golden test fails.
 
     Attributes:
-        outcome: one of the words that the summary counts, such as ``diverged``; see `_report`.
+        outcome: one of the words that the summary counts, such as ``diverged``; see `_outcomes`.
         headline: the first line, all that short summaries and annotations show.
         details: the lines below it.
         errors: the exceptions that this is about, the first cause first.
@@ -153,17 +159,33 @@ def _record_anew(golden: GoldenItem) -> tuple[str, ...]:
 # --- the runs -------------------------------------------------------------------------------------
 
 
-def from_errors(golden: GoldenItem, errors: Sequence[Exception], fixture: Fixture | None) -> Failure:
-    """What a session found: divergences, live calls, runs of fixtures that outlive the test."""
-    from starling.errors import LiveCallError, NondeterminismError
+def from_errors(
+    golden: GoldenItem, errors: Sequence[Exception], fixture: Fixture | None, played: Sequence[FixtureRun] = ()
+) -> Failure:
+    """What a session found: divergences, live calls, runs of fixtures that outlive the test.
+
+    Args:
+        played: the recorded runs that were asked for.
+    """
+    from starling.errors import (
+        CassetteError,
+        LiveCallError,
+        NetworkBlockedError,
+        NondeterminismError,
+        RedactionError,
+    )
 
     first = errors[0]
-    outcome = "diverged" if any(isinstance(error, NondeterminismError) for error in errors) else "misused"
+    if isinstance(first, CassetteError):
+        return cassette(golden, first)
+    diverged = any(isinstance(error, NondeterminismError) for error in errors) and not isinstance(first, RedactionError)
+    outcome = "diverged" if diverged else "misused"
     if isinstance(first, NondeterminismError):
-        headline, details = _diverged(golden, first, fixture)
+        headline, details = _diverged(golden, errors, fixture, played)
     else:
-        headline, details = _went_wrong(first, live=isinstance(first, LiveCallError))
-        outcome = "live" if isinstance(first, LiveCallError) and outcome != "diverged" else outcome
+        live = isinstance(first, LiveCallError | NetworkBlockedError)
+        headline, details = _went_wrong(first, live=live)
+        outcome = "live" if live and outcome != "diverged" else outcome
     return Failure(
         outcome=outcome,
         headline=headline,
@@ -172,25 +194,55 @@ def from_errors(golden: GoldenItem, errors: Sequence[Exception], fixture: Fixtur
     )
 
 
-def _diverged(golden: GoldenItem, error: Any, fixture: Fixture | None) -> tuple[str, tuple[str, ...]]:
+def _diverged(
+    golden: GoldenItem, errors: Sequence[Any], fixture: Fixture | None, played: Sequence[FixtureRun]
+) -> tuple[str, tuple[str, ...]]:
+    from pytest_starling import _produced
     from pytest_starling._explain import explain, headline
+    from pytest_starling._values import FULL, SHORT
 
     runs: Sequence[FixtureRun] = fixture.runs if fixture else ()
-    divergence = error.divergence
-    recorded_at = fixture.recorded_at if fixture else ""
+    divergences = [one for error in errors for one in getattr(error, "divergences", ())]
+    divergence = _without_secrets(golden, divergences[0])
     rejected = golden.source is not None  # a recording on trial is in no place that a person could look at
-    lines = explain(divergence, runs, fixture="" if rejected else golden.shown_path, recorded_at=recorded_at)
+    lines = explain(
+        divergence,
+        runs,
+        fixture="" if rejected else golden.shown_path,
+        recorded_at=fixture.recorded_at if fixture else "",
+        compare="" if golden.trial else _produced.keep(golden, runs, played, divergences),
+        limits=FULL if golden.settings.diff == "full" else SHORT,
+    )
     lines = [
         line.replace("pass force_provider=True", "set force_provider=True in the golden_run marker") for line in lines
     ]
     return headline(divergence, runs), (*lines, IF_MEANT, f"    {golden.command}")
 
 
+def _without_secrets(golden: GoldenItem, divergence: Divergence) -> Divergence:
+    """What differs, fit to be shown: a secret is found in whole values, not in what is left of them on a screen."""
+    from pytest_starling._secrets import gate_of
+
+    gate = gate_of(golden)
+    changes = (
+        replace(change, recorded=gate.scrubbed(change.recorded), produced=gate.scrubbed(change.produced))
+        for change in divergence.changes
+    )
+    produced: Any = divergence.produced
+    if produced is not None:
+        content = {field.name: getattr(produced, field.name) for field in fields(produced)}
+        produced = replace(produced, **{name: gate.scrubbed(value) for name, value in content.items()})
+    return replace(divergence, reason=gate.scrubbed(divergence.reason), changes=tuple(changes), produced=produced)
+
+
 def _went_wrong(error: Exception, *, live: bool) -> tuple[str, tuple[str, ...]]:
-    text = str(error)
     mark = "; " if live else ": "
-    first, _, rest = text.partition(mark)
-    return f"golden run {'went live' if live else 'misused'}: {first}", (rest[:1].upper() + rest[1:],) if rest else ()
+    first, _, rest = str(error).removeprefix("network blocked while replaying: ").partition(mark)
+    lines = tuple(rest[:1].upper() + rest[1:] for rest in rest.splitlines())
+    return f"golden run {'went live' if live else 'misused'}: {first}", lines
+
+
+_CONSEQUENCES = "The same change shows in {} more place{}, and is not shown again."
 
 
 def _folded(errors: Sequence[Exception]) -> tuple[str, ...]:
@@ -202,13 +254,23 @@ def _folded(errors: Sequence[Exception]) -> tuple[str, ...]:
     consequences = sum(1 for divergence in divergences if divergence.cause_seq)
     count = len(divergences) + len(others) - consequences - 1
     parts = [
-        *([f"and {consequences} consequence{'' if consequences == 1 else 's'} of it"] if consequences else []),
+        *([_CONSEQUENCES.format(consequences, "" if consequences == 1 else "s")] if consequences else []),
         *(
-            [f"{count} more {'failure' if count == 1 else 'failures'} followed; mend the first cause first"]
+            [f"{count} more {'failure' if count == 1 else 'failures'} followed; mend the first cause first."]
             * (count > 0)
         ),
     ]
-    return ("", "; ".join(parts)) if parts else ()
+    return ("", *parts) if parts else ()
+
+
+def with_blocks(failure: Failure, lines: Sequence[str]) -> Failure:
+    """Add which connections were refused meanwhile: most likely the cause of what followed."""
+    if not lines:
+        return failure
+    end = failure.details.index(IF_MEANT) if IF_MEANT in failure.details else len(failure.details)
+    before, after = failure.details[:end], failure.details[end:]
+    gap = [""] if before and before[-1] else []
+    return replace(failure, details=(*before, *gap, *lines, "", *after) if after else (*before, *gap, *lines))
 
 
 def unseen(*, recorded: int = 0) -> Failure:
@@ -262,10 +324,52 @@ def undeclared(golden: GoldenItem, lines: Sequence[str]) -> Failure:
     ).raised()
 
 
+def secret(golden: GoldenItem, hits: Sequence[Hit]) -> Failure:
+    """The recording holds what looks like a credential. What was found is shown nowhere."""
+    first, *others = hits
+    more = f" and in {len(others)} more {'place' if len(others) == 1 else 'places'}" if others else ""
+    beside = len(hits) - _MOST_HITS
+    by_id = any(not hit.run_id for hit in hits)
+    return Failure(
+        outcome="secret",
+        headline=f"golden run not recorded: {first.what} is in {first.where}{more}",
+        details=(
+            *(f"    {hit.where}: {hit.what}" for hit in hits[:_MOST_HITS] if others),
+            *([f"    and {beside} more"] if beside > 0 else []),
+            f"Nothing was written{'' if by_id else f'; {kept(golden)}'}. What was found is not shown anywhere.",
+            "Keep it out of the run (a side_effect need not return it, nor a tool), or have it rewritten at saving, in",
+            "the configuration file or with the hook pytest_starling_redact(kind, payload):",
+            "    golden_redact = <a regular expression that matches it> => [redacted]",
+            *([_NAME_THEM] if by_id else []),
+            "If it is no secret, say so:",
+            f"    golden_secrets_allow = {' '.join(dict.fromkeys(hit.rule for hit in hits))}",
+        ),
+    ).raised()
+
+
+_NAME_THEM = "A test's id is never rewritten: give its parameters ids, as in pytest.param(..., id=...)."
+
+
 def not_saved(golden: GoldenItem, error: StarlingError) -> Failure:
     """The recording is sound, but the disk or the format refuses it."""
     message = error.message.replace(str(golden.path.parent), golden.settings.shown(golden.path.parent))
     return Failure(outcome="unsaved", headline=f"golden run not recorded: {message}", errors=(error,))
+
+
+def cassette(golden: GoldenItem, error: Exception) -> Failure:
+    """The cassette that is to answer for a provider cannot be used, or does not answer what is asked."""
+    first, *lines = str(error).splitlines()
+    return Failure(
+        outcome="unsaved",
+        headline=f"golden run not recorded: {first}",
+        details=(
+            *lines,
+            *([""] if lines else []),
+            f"No token was spent, and {kept(golden)}. To record with the provider itself:",
+            f"    {golden.command} --golden-cassette=",
+        ),
+        errors=(error,),
+    )
 
 
 def unwritable(golden: GoldenItem) -> Failure | None:
@@ -313,6 +417,20 @@ def fails_on_replay(golden: GoldenItem, text: str) -> Failure:
         headline="the recording does not replay: the test passed while it was recorded, but not on replay",
         details=(*_not_kept(golden), "", *lines[:_MOST_LINES]),
     ).raised()
+
+
+def after_redaction(failure: Failure) -> Failure:
+    """A new recording that was redacted fails on replay: code may have seen the difference."""
+    if failure.outcome not in {"diverged", "unstable"}:
+        return failure
+    return replace(failure, details=(*failure.details, "", *_REDACTED))
+
+
+_REDACTED = (
+    "The recording was redacted (golden_redact, pytest_starling_redact), so on replay code is given redacted values of",
+    "models, tools and effects. Where it must not tell them from real ones (a schema's pattern, an assertion), put in",
+    "what is like a real one.",
+)
 
 
 def kept(golden: GoldenItem) -> str:

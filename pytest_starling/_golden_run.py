@@ -61,6 +61,17 @@ class GoldenRun:
         attempt = self._golden.attempt
         return tuple(SeenRun(run_id=run.run_id, events=run.events) for run in attempt.runs) if attempt else ()
 
+    @property
+    def transcript(self) -> str:
+        """What was said and done in the runs so far, as text for a snapshot.
+
+        Ids, times, token counts and costs are left out, so that a snapshot differs only where the conversation does.
+        """
+        from starling.replay import transcript
+
+        texts = [transcript(run.events) for run in self.runs]
+        return texts[0] if len(texts) == 1 else "\n\n".join(f"# run {n}\n{text}" for n, text in enumerate(texts, 1))
+
     def __call__(self, agent: Agent, goal: str) -> RunResult:
         """Run an agent: `starling.Agent.run_sync`, recorded or replayed like any other run of this test."""
         return agent.run_sync(goal)

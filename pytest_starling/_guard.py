@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starling.ambient import RunIntent
-    from starling.errors import LiveCallError
     from starling.replay import PatchUse, RecordingSession, ReplayingSession
 
 __all__ = ["Guard"]
@@ -24,10 +23,12 @@ class Guard:
 
     Args:
         replaying: whether no provider may be reached.
+        on_begin: called whenever a run starts.
     """
 
-    def __init__(self, *, replaying: bool) -> None:
+    def __init__(self, *, replaying: bool, on_begin: Callable[[], None] = lambda: None) -> None:
         self.replaying = replaying
+        self._on_begin = on_begin
         self.session: RecordingSession | ReplayingSession | None = None
         self._outsider = ""
         self._unready: BaseException | None = None
@@ -58,6 +59,7 @@ class Guard:
         Raises:
             StarlingError: it is started by something that outlives the test, or there is no session for it.
         """
+        self._on_begin()
         if self._outsider:
             raise self._refusal(self._outsider)
         if self._unready is not None:
@@ -67,8 +69,8 @@ class Guard:
             raise self._refusal("golden_run_dir or golden_run_config")
         return self.session.begin(intent)
 
-    def refused(self, error: LiveCallError) -> None:
-        """A provider was reached while replaying."""
+    def refused(self, error: Exception) -> None:
+        """Keep what fails the test even if it is swallowed: a provider or another machine was reached, or the like."""
         self._found.append(error)
 
     def patch_used(self, use: PatchUse) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pytest_starling._values import as_moment, first_difference
 from starling.event import Kind, SideEffectRecorded
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\b\d\
 _ID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9a-f]{32,64}\b|\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"
 )
-_DIGITS_COMPARED = 20_000
+_LEAD = 64
+_LONGEST = 20_000
+"""Characters of a text that are looked at, from a little before the first difference."""
+_LONGEST_TOLD = 200_000
+_MOST = 200
+"""Fields, recorded times, and times or ids in a text that are looked at."""
 _YEARS = (1_000_000_000, 4_000_000_000)
 """Unix seconds from 2001 to 2096: numbers that may be times, in seconds, milli-, micro- or nanoseconds."""
 
@@ -40,6 +45,7 @@ _GONE = {
     "now": "The recorded call of step.now() is gone: was it replaced by the real clock?",
     "rand": "The recorded call of step.random() is gone: was it replaced by real random numbers?",
 }
+_ORDER = "If the order of these calls is chance (a set, a folder's listing, a race), give them a fixed order."
 _EFFECT = "If a side effect was added or renamed on purpose, that is a change of the agent: record it."
 
 
@@ -54,11 +60,13 @@ def hints(divergence: Divergence, events: Sequence[Event] = ()) -> list[str]:
         return [_GONE[recorded.name]]
     if divergence.cls != "payload":
         return [_EFFECT] if Kind.SideEffectRecorded in (divergence.kind, divergence.expected_kind) else []
-    known = _recorded_times(divergence, events)
-    causes = {cause for change in divergence.changes if (cause := _cause(change.recorded, change.produced, known))}
+    known = _Known(_recorded_times(divergence, events))
+    found = (_cause(change.recorded, change.produced, known) for change in divergence.changes[:_MOST])
+    causes = {cause for cause in found if cause}
     if divergence.kind in _TOOL_KINDS:
         wanted = causes or ({""} if divergence.kind is not Kind.ToolCallScheduled else set())
-        return [_IN_TOOL[cause] for cause in _IN_TOOL if cause in wanted]
+        order = [_ORDER] * any(change.path == "tool" for change in divergence.changes)
+        return [*order, *(_IN_TOOL[cause] for cause in _IN_TOOL if cause in wanted)]
     return [_OUTSIDE[cause] for cause in _OUTSIDE if cause in causes]
 
 
@@ -74,32 +82,45 @@ def _recorded_times(divergence: Divergence, events: Sequence[Event]) -> list[int
     return [
         payload.value
         for payload in payloads
-        if isinstance(payload, SideEffectRecorded) and payload.name == "now" and call_id in ("", payload.call_id)
+        if isinstance(payload, SideEffectRecorded)
+        and payload.name == "now"
+        and isinstance(payload.value, int)
+        and call_id in ("", payload.call_id)
     ]
 
 
-def _cause(recorded: Any, produced: Any, known: Sequence[int]) -> str:
-    """``time``, ``id`` or ``random`` if both values look like one, and differ in it.
+class _Known:
+    """Recorded times, in nanoseconds and in the forms that a text may have them in."""
 
-    Args:
-        known: recorded times, in nanoseconds.
-    """
+    def __init__(self, nanoseconds: Sequence[int]) -> None:
+        self.nanoseconds = nanoseconds[:_MOST]
+        self.written = " ".join(map(_written, self.nanoseconds))
+
+
+def _cause(recorded: Any, produced: Any, known: _Known) -> str:
+    """``time``, ``id`` or ``random`` if both values look like one, and differ in it."""
     if isinstance(recorded, str) and isinstance(produced, str):
-        for cause, pattern in (("time", _TIME), ("id", _ID)):
-            before, after = (pattern.findall(text[:_DIGITS_COMPARED]) for text in (recorded, produced))
-            told = [recorded, *map(_written, known)] if cause == "time" else [recorded]
-            if before and before != after and not all(any(one in text for text in told) for one in after):
-                return cause
-        return ""
-    if _is_number(recorded) and _is_number(produced) and not _is_known(produced, known):
+        return _cause_in_text(recorded, produced, known)
+    if _is_number(recorded) and _is_number(produced) and not _is_known(produced, known.nanoseconds):
         return _numeric_cause(recorded, produced)
+    return ""
+
+
+def _cause_in_text(recorded: str, produced: str, known: _Known) -> str:
+    start = max(0, first_difference(recorded, produced) - _LEAD)
+    told = recorded[max(0, start - _LONGEST_TOLD) : start + _LONGEST_TOLD]
+    for cause, pattern in (("time", _TIME), ("id", _ID)):
+        before, after = (pattern.findall(text[start : start + _LONGEST])[:_MOST] for text in (recorded, produced))
+        texts = (told, known.written) if cause == "time" else (told,)
+        if before and before != after and not all(any(one in text for text in texts) for one in after):
+            return cause
     return ""
 
 
 def _written(nanoseconds: int) -> str:
     """A recorded time in the forms that a text may have it in, or a part of it."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
-    return f"{moment.isoformat(sep='T')} {moment.isoformat(sep=' ')}"
+    moment = as_moment(nanoseconds)
+    return f"{moment} {moment.replace('T', ' ')}"
 
 
 def _is_known(produced: float, known: Sequence[int]) -> bool:

@@ -33,7 +33,9 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_runtest_setup",
     "pytest_runtest_teardown",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_testnodedown",
 ]
 
 
@@ -64,18 +66,18 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     golden = config.stash[GOLDEN] = Golden(config)
     config.pluginmanager.register(golden, "starling-outcomes")
-    if asked_for_anything(config) or config.getini("golden_mode") not in MODES:
+    if asked_for_anything(config) or config.getini("golden_report") or config.getini("golden_mode") not in MODES:
         _ = golden.settings  # a contradiction is a usage error at once
 
 
 # --- collection
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
-    """Remember which names stand side by side, whichever of them are selected."""
+    """Remember which names stand side by side, selected or not. Innermost, before ``--lf`` thins them."""
     report = yield
-    collector.config.stash[GOLDEN].children[collector] = report.result or ()
+    collector.config.stash[GOLDEN].note_collected(collector, report)
     return report
 
 
@@ -86,6 +88,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     golden = session.config.stash[GOLDEN]
     if any(item.get_closest_marker(MARKER) for item in session.items):
         _collect(golden, session)
+    if golden.judges_fixtures(session.config):
+        from pytest_starling._owners import owners
+
+        golden.owners = owners(golden, session)
     golden.children.clear()
 
 
@@ -102,11 +108,11 @@ def _collect(golden: Golden, session: pytest.Session) -> None:
 
 
 def _prepare(golden: Golden, plugins: pytest.PytestPluginManager) -> None:
-    from pytest_starling._report import announce
+    from pytest_starling._summary import announce
 
     terminal: TerminalReporter | None = plugins.getplugin("terminalreporter")
     if terminal is not None:
-        announce(golden, terminal)
+        announce(golden, terminal, len(golden.items))
     if golden.settings.records:
         from pytest_starling import _recorder
 
@@ -169,7 +175,8 @@ def pytest_fixture_setup(
     golden = golden_item(request._pyfuncitem)
     if golden is None or golden.attempt is None or _ends_with(fixturedef, request):
         return (yield)
-    with golden.attempt.guard.closed_for(f"the {fixturedef.scope}-scoped fixture {fixturedef.argname!r}"):
+    outsider = f"the {fixturedef.scope}-scoped fixture {fixturedef.argname!r}"
+    with golden.attempt.guard.closed_for(outsider), golden.attempt.tried_again_elsewhere(fixturedef, request):
         return (yield)
 
 
@@ -193,11 +200,21 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 # --- the end
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Judge fixtures that no test owns, and write the report. Last, so that the exit status is known."""
+    golden = session.config.stash[GOLDEN]
+    if golden.has_an_end(session.config):
+        from pytest_starling._ending import end
+
+        end(golden, session)
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """Say what was recorded and what is in need of it."""
     golden = config.stash[GOLDEN]
-    if golden.outcomes:
-        from pytest_starling._report import summarise
+    if golden.outcomes or golden.unused or golden.notes:
+        from pytest_starling._summary import summarise
 
         summarise(golden, terminalreporter)
 
@@ -206,3 +223,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 def pytest_configure_node(node: Any) -> None:
     """Brief a worker of pytest-xdist."""
     _xdist.prepare_worker(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take down what a worker of pytest-xdist found out about fixtures."""
+    told = _xdist.told_by_worker(node)
+    if told is not None:
+        node.config.stash[GOLDEN].told.append(told)

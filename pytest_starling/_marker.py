@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from starling.replay import ReplayOptions, ToolPolicy
+    from starling.replay import Redact, ReplayOptions, ToolPolicy
 
 __all__ = ["GoldenMark", "configured", "parse", "unknown_paths"]
 
@@ -47,8 +47,8 @@ class GoldenMark:
     max_age: float | None = None
     given: frozenset[str] = frozenset()
 
-    def options(self, *, compare_cost: bool) -> ReplayOptions:
-        """How strictly to compare. ``compare_cost`` is what holds where the marker is silent."""
+    def options(self, *, compare_cost: bool, redact: Redact | None = None) -> ReplayOptions:
+        """How strictly to compare. ``compare_cost`` holds where the marker is silent; ``redact`` is the project's."""
         from starling.replay import ReplayOptions
 
         return ReplayOptions(
@@ -56,6 +56,7 @@ class GoldenMark:
             ignore=frozenset(self.ignore),
             force_provider=self.force_provider,
             compare_cost=compare_cost if self.compare_cost is None else self.compare_cost,
+            redact=redact,
         )
 
 
@@ -129,6 +130,14 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(isinstance(one, str) for one in value)
 
 
+def _is_hosts(value: Any) -> bool:
+    if not value or not _is_texts(value):
+        return _is_texts(value)
+    from pytest_starling._hosts import wrong_hosts
+
+    return not wrong_hosts(value)
+
+
 def _is_days(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
 
@@ -144,7 +153,10 @@ _RULES: Mapping[str, _Rule] = {
         accepts=_is_texts, wanted="a sequence of payload paths", convert=lambda value: tuple(sorted(value))
     ),
     "allow_hosts": _Rule(
-        accepts=_is_texts, wanted="a sequence of host names", convert=lambda value: tuple(sorted(value))
+        accepts=_is_hosts,
+        wanted='a sequence of host names, addresses or networks (such as "db.internal:5432", "*.internal", '
+        '"10.0.0.0/8")',
+        convert=lambda value: tuple(sorted(value)),
     ),
     "force_provider": _Rule(accepts=lambda value: isinstance(value, bool), wanted="True or False"),
     "compare_cost": _Rule(accepts=lambda value: value is None or isinstance(value, bool), wanted="True, False or None"),

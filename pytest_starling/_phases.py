@@ -10,6 +10,8 @@ from unittest import SkipTest
 
 import pytest
 
+from pytest_starling import StarlingWarning
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -48,6 +50,7 @@ def calling(golden: GoldenItem) -> Generator[None, Any, Any]:
     if attempt.problem and (attempt.broken_setup or not attempt.replaying):
         attempt.failure = attempt.problem
         raise attempt.failure.error
+    attempt.in_body = True
     try:
         result = yield
     except _OUTCOMES as error:
@@ -64,6 +67,8 @@ def calling(golden: GoldenItem) -> Generator[None, Any, Any]:
         _blame(raised[0].value, attempt)
     elif failure:
         raise failure.error
+    else:
+        attempt.warn_of_blocks()
     return result
 
 
@@ -83,6 +88,7 @@ def tearing_down(golden: GoldenItem) -> Generator[None, Any, Any]:
     finally:
         attempt.close()
     raised = _with_failures(attempt, raised)
+    _warn_of_blocks(attempt, raised)
     if len(raised) == 1:
         raise raised[0]
     if raised:
@@ -109,6 +115,16 @@ def _with_failures(attempt: Attempt, raised: list[BaseException]) -> list[BaseEx
     return [failure.error, *raised]
 
 
+def _warn_of_blocks(attempt: Attempt, raised: list[BaseException]) -> None:
+    """Say which connections were refused, unless a failure says it; where warnings are errors, that is one more."""
+    if attempt.failure:
+        return
+    try:
+        attempt.warn_of_blocks()
+    except StarlingWarning as warning:
+        raised.append(warning)
+
+
 def _tear_down_own(golden: GoldenItem, raised: list[BaseException]) -> None:
     try:
         golden.item.session._setupstate.teardown_exact(sibling_of(golden.item))
@@ -130,6 +146,11 @@ def _raise_instead_of(error: BaseException, failure: Failure | None) -> None:
 
 def _blame(error: BaseException, attempt: Attempt) -> None:
     """An exception of the test's own keeps its traceback, and gets what is wrong with the golden run as a note."""
+    if isinstance(error, _EXCUSES) or attempt.is_ours(error):
+        return
     told = attempt.failure or attempt.problem
-    if told and not isinstance(error, _EXCUSES) and not attempt.is_ours(error):
+    if told:
         error.add_note(f"\n{told.text}")
+    elif attempt.network:
+        for line in attempt.network.untold(besides=error):
+            error.add_note(f"\n{line}")

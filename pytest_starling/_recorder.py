@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_starling import _failure, _nondeterminism, _report
+from pytest_starling import _cassette, _failure, _nondeterminism, _parts, _report
 from pytest_starling._phases import sibling_of
-from pytest_starling._saving import fixture_of, save
+from pytest_starling._reruns import recorded_by_reruns
+from pytest_starling._saving import save, save_recording
+from pytest_starling._secrets import scrub
 from pytest_starling._state import golden_item
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
     from pytest_starling._attempt import Attempt
     from pytest_starling._failure import Failure
     from pytest_starling._session import GoldenItem
-    from starling.replay import FixtureRun
+    from starling.replay import Fixture, FixtureRun
 
-__all__ = ["pytest_runtest_protocol"]
+__all__ = ["pytest_runtest_logreport", "pytest_runtest_protocol"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,11 +61,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     mode = golden.settings.mode
     if item.config.getoption("setuponly", False) or (mode == "new" and not golden.movable and golden.path.exists()):
         return None
+    recorder = _Recorder(golden, nextitem)
+    if recorded_by_reruns(item, nextitem, recorder.reports):
+        return True
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in _Recorder(golden, nextitem).reports():
+    for report in recorder.reports():
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what a subtest of a trial came to. First, before anybody counts it."""
+    _parts.withheld(report)
 
 
 class _Recorder:
@@ -82,14 +93,11 @@ class _Recorder:
         """Run the test as often as it takes."""
         if self._must_record():
             return self._record()
-        trial = self._run(
-            "replay", then=self._next_after_trial, trial=True, adopts=self.golden.settings.mode == "changed"
-        )
+        trial = self._run("replay", then=self._next_after_trial, trial=True, adopts=self.golden.settings.mends)
         if self._mended_by_recording(trial):
-            return self._record()
-        if trial.passed:
-            return self._adopted(trial)
-        return trial.reports
+            return self._record(trial.attempt.fixture if trial.attempt else None)
+        _parts.release(self.golden, trial.attempt)
+        return self._adopted(trial) if trial.passed else trial.reports
 
     def _must_record(self) -> bool:
         golden = self.golden
@@ -98,7 +106,7 @@ class _Recorder:
     def _mended_by_recording(self, trial: _Ran) -> bool:
         if trial.failure is None:
             return False
-        wanted = _failure.RECORDABLE if self.golden.settings.mode == "changed" else {"missing"}
+        wanted = _failure.RECORDABLE if self.golden.settings.mends else {"missing"}
         return trial.failure.outcome in wanted
 
     def _adopted(self, trial: _Ran) -> list[pytest.TestReport]:
@@ -111,30 +119,34 @@ class _Recorder:
 
     # --- recording
 
-    def _record(self) -> list[pytest.TestReport]:
-        run = self._run("record", then=self._next_after_recording)
+    def _record(self, old: Fixture | None = None) -> list[pytest.TestReport]:
+        """Record the test; ``old`` is the recording of which mode ``tail`` keeps what it can."""
+        kept = old if self.golden.settings.mode == "tail" else None
+        run = self._run("record", then=self._next_after_recording, kept=kept)
         if not run.passed:
             _report_discarded(self.golden, run)
             return run.reports
         failure = self._save(run)
         _settle(self.golden, run, failure, "recorded")
+        if failure:
+            scrub(self.golden, run.reports)
         self._tear_down_rest(run)
         return run.reports
 
     def _save(self, run: _Ran) -> Failure | None:
         """Keep what a passed run recorded. Returns why it is not kept."""
         runs = run.attempt.runs if run.attempt else ()
-        if not runs:
+        if run.attempt is None or not runs:
             return _failure.unseen()
         not_whole = _not_whole(runs)
         if not_whole:
             return not_whole
-        undeclared = run.attempt.undeclared if run.attempt else ()
-        refusal = _nondeterminism.judge(self.golden, undeclared)
+        undeclared = run.attempt.undeclared
+        refusal = _nondeterminism.judge(self.golden, undeclared) or _cassette.judge(self.golden, run.attempt.cassette)
         if refusal:
             return refusal
         verify = (lambda path: self._verify(path, run)) if self.golden.settings.verify else None
-        failure = save(self.golden, fixture_of(self.golden, runs), verify=verify)
+        failure = save_recording(self.golden, run.attempt, verify)
         return _nondeterminism.as_cause(self.golden, failure, undeclared)
 
     def _verify(self, temporary: Path, run: _Ran) -> Failure | None:
@@ -156,16 +168,17 @@ class _Recorder:
         source: Path | None = None,
         trial: bool = False,
         adopts: bool = False,
+        kept: Fixture | None = None,
     ) -> _Ran:
         """Run setup, call and teardown without reporting them.
 
         Args:
             then: given the reports so far, the item towards which to tear down.
             source: the file that a replay reads. trial: this run is not the one that is reported.
-            adopts: replay a fixture of another test.
+            adopts: replay a fixture of another test. kept: the recording that a new one keeps as far as possible.
         """
         golden, item = self.golden, self.golden.item
-        golden.kind, golden.source, golden.trial, golden.adopts = kind, source, trial, adopts
+        golden.kind, golden.source, golden.trial, golden.adopts, golden.kept = kind, source, trial, adopts, kept
         _make_fresh(item, self._properties)
         try:
             reports = [self._phase("setup", trial=trial)]
@@ -175,7 +188,7 @@ class _Recorder:
             reports.append(self._phase("teardown", trial=trial, nextitem=None if stopping else then(reports)))
         finally:
             golden.end()
-            golden.kind, golden.source, golden.trial, golden.adopts = "replay", None, False, False
+            golden.kind, golden.source, golden.trial, golden.adopts, golden.kept = "replay", None, False, False, None
             _forget(item)
         return _Ran(reports=reports, attempt=golden.attempt)
 
@@ -254,7 +267,8 @@ def _later_teardown(first: pytest.TestReport, second: pytest.TestReport) -> pyte
 
 
 def _settle(golden: GoldenItem, run: _Ran, failure: Failure | None, outcome: str) -> None:
-    """Say in the reports what became of the recording."""
+    """Say in the reports what became of the recording, and leave the item as the run that is reported left it."""
+    golden.item.user_properties[:] = run.reports[-1].user_properties
     failure = failure or _git_failure(golden)
     if failure:
         _report.fail(golden, run.call, failure)

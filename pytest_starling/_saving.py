@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_starling import _failure
+from pytest_starling import _failure, _produced
+from pytest_starling._redaction import redacted_runs
+from pytest_starling._secrets import gate_of, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_starling._attempt import Attempt
     from pytest_starling._failure import Failure
     from pytest_starling._session import GoldenItem
     from starling.replay import Fixture, FixtureRun
 
-__all__ = ["fixture_of", "save"]
+__all__ = ["fixture_of", "save", "save_recording"]
 
 
 def save(
@@ -22,9 +25,35 @@ def save(
 ) -> Failure | None:
     """Put a fixture in its place, all or nothing. Returns why it is not there; the old one then is as it was.
 
+    Nothing is written at all, not even to a temporary, if it holds a secret.
+
     Args:
         verify: given the temporary file, says what is wrong with it.
     """
+    hits = gate_of(golden).search(fixture)
+    if hits:
+        return _failure.secret(golden, hits)
+    failure = _written(golden, fixture, verify)
+    return None if failure is None else without_secrets(golden, failure)
+
+
+def save_recording(
+    golden: GoldenItem, attempt: Attempt, verify: Callable[[Path], Failure | None] | None
+) -> Failure | None:
+    """Redact what an attempt recorded, and put it in its place. Returns why it is not there."""
+    from starling.replay import RedactionError
+
+    try:
+        runs = redacted_runs(golden, attempt)
+    except RedactionError as error:
+        return _failure.not_saved(golden, error)
+    failure = save(golden, fixture_of(golden, runs), verify=verify)
+    if failure is not None and runs != attempt.runs:
+        return _failure.after_redaction(failure)
+    return failure
+
+
+def _written(golden: GoldenItem, fixture: Fixture, verify: Callable[[Path], Failure | None] | None) -> Failure | None:
     from starling.errors import StarlingError
     from starling.replay import discard, install_fixture, temporary_path, write_fixture
 
@@ -34,6 +63,7 @@ def save(
         failure = verify(temporary) if verify else None
         if failure is None:
             install_fixture(temporary, path)
+            _produced.forget(golden)
         return failure
     except StarlingError as error:
         return _failure.not_saved(golden, error)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _marker
+from pytest_starling import _cassette, _marker
 from pytest_starling._location import NodeName, fill_template, is_template, location, node_name
-from pytest_starling._state import ITEM, MARKER
+from pytest_starling._state import GOLDEN, ITEM, MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from pytest_starling._marker import GoldenMark
     from pytest_starling._settings import Settings
     from pytest_starling._state import Golden
+    from starling.replay import Fixture
 
-__all__ = ["OPENING_FIXTURE", "GoldenItem", "collect"]
+__all__ = ["OPENING_FIXTURE", "GoldenItem", "collect", "key", "place"]
 
 OPENING_FIXTURE = "_starling_open"
 """The fixture that every golden item asks for first; see `_fixtures`."""
@@ -44,6 +45,7 @@ class GoldenItem:
         kind, source: what the next run does, and which file a replay reads (None: the test's own).
         trial: the next run is not the one that is reported.
         adopts: the next replay takes a fixture of another test.
+        kept: what the next recording keeps as far as possible: the recording that has diverged; None for nothing.
     """
 
     item: pytest.Function
@@ -57,6 +59,7 @@ class GoldenItem:
     source: Path | None = None
     trial: bool = False
     adopts: bool = False
+    kept: Fixture | None = None
 
     @property
     def shown_path(self) -> str:
@@ -68,6 +71,11 @@ class GoldenItem:
         """The command that records this test, to be pasted into a shell."""
         where = os.path.relpath(self.settings.root / self.name.module, self.item.config.invocation_params.dir)
         return f"pytest --record-golden {_quoted(where.replace(os.sep, '/') + self.name.text[len(self.name.module) :])}"
+
+    def claim(self) -> str:
+        """Claim the file at `path`. Returns the test whose file it is already; empty if it is free, or this test's."""
+        owner = self.item.config.stash[GOLDEN].claimed.setdefault(key(self.path), self.name.text)
+        return "" if owner == self.name.text else owner
 
     def begin(self) -> Attempt:
         """Start a run of this test, as planned."""
@@ -95,28 +103,47 @@ def collect(golden: Golden, items: Iterable[pytest.Item]) -> None:
             golden.items.append(_golden_item(golden, item, mark, problems))
     problems.extend(_ignored_in_vain(golden.items))
     problems.extend(_shared_paths(golden.items))
+    problems.extend(_cassette.wrong_choice(golden))
     if problems:
         raise pytest.UsageError(*problems)
+    for one in golden.items:
+        if not one.movable:
+            one.claim()
 
 
 def _golden_item(golden: Golden, item: pytest.Function, mark: pytest.Mark, problems: list[str]) -> GoldenItem:
     value, wrong = _marker.parse(mark)
     name = node_name(item.nodeid)
     problems.extend(f"{name.text}: the marker golden_run {sentence}" for sentence in wrong)
-    path = _chosen_path(golden, item, name, value, problems)
-    usual = location(name, ambiguous=_ambiguous(golden, item))
+    path, movable = _place(golden, item, name, value, problems)
     one = GoldenItem(
         item=item,
         settings=golden.settings,
         name=name,
         mark=value,
-        path=path or golden.settings.folder / usual,
-        movable=usual if path is None and _overrides_folder(item) else "",
+        path=path,
+        movable=movable,
     )
     item.stash[ITEM] = one
     if OPENING_FIXTURE not in item.fixturenames:
         item.fixturenames = [OPENING_FIXTURE, *item.fixturenames]
     return one
+
+
+def place(golden: Golden, item: pytest.Function, name: NodeName, mark: pytest.Mark) -> tuple[Path, str]:
+    """Where a golden test keeps its fixture, and where inside the folder if only ``golden_run_dir`` knows that one."""
+    value, _ = _marker.parse(mark)
+    return _place(golden, item, name, value, [])
+
+
+def _place(
+    golden: Golden, item: pytest.Function, name: NodeName, mark: GoldenMark, problems: list[str]
+) -> tuple[Path, str]:
+    path = _chosen_path(golden, item, name, mark, problems)
+    if path is not None:
+        return path, ""
+    usual = location(name, ambiguous=_ambiguous(golden, item))
+    return golden.settings.folder / usual, usual if _overrides_folder(item) else ""
 
 
 def _overrides_folder(item: pytest.Function) -> bool:
@@ -167,17 +194,24 @@ def _ignored_in_vain(items: Sequence[GoldenItem]) -> list[str]:
 
 
 def _shared_paths(items: Sequence[GoldenItem]) -> list[str]:
-    """Tests that own one file, on a file system that knows no case."""
+    """Tests that own one file."""
     owners: dict[str, dict[str, GoldenItem]] = {}
     for one in items:
         if not one.movable:
-            owners.setdefault(str(one.path).casefold(), {})[one.name.text] = one
+            owners.setdefault(key(one.path), {})[one.name.text] = one
     return [
         f"{' and '.join(shared)} would share the fixture {next(iter(shared.values())).shown_path}: one file, one test. "
         "Give each its own path=, or leave it out"
         for shared in owners.values()
         if len(shared) > 1
     ]
+
+
+def key(path: Path) -> str:
+    """A path such that two of one file are equal, be it through links or on a file system that knows no case."""
+    from unicodedata import normalize
+
+    return normalize("NFC", Path(os.path.realpath(path)).as_posix()).casefold()
 
 
 def _quoted(argument: str) -> str:

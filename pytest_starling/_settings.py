@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import pytest
 
-from pytest_starling._options import MODES, NONDETERMINISM
+from pytest_starling._cassette import chosen
+from pytest_starling._options import DIFF, MODES, NETWORK, NONDETERMINISM, UNUSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Mode", "Nondeterminism", "Settings", "in_ci", "read_settings"]
+    from pytest_starling._redaction import Rule
 
-Mode: TypeAlias = Literal["replay", "new", "changed", "all"]
+__all__ = ["Diff", "Mode", "Network", "Nondeterminism", "Settings", "Unused", "in_ci", "read_settings"]
+
+Diff: TypeAlias = Literal["short", "full"]
+Mode: TypeAlias = Literal["replay", "new", "changed", "all", "tail"]
+Network: TypeAlias = Literal["block", "allow"]
 Nondeterminism: TypeAlias = Literal["warn", "error", "off"]
+Unused: TypeAlias = Literal["off", "warn", "fail", "delete"]
 
 _CI_VARIABLES = (
     "CI",
@@ -41,15 +47,24 @@ class Settings:
     """What the command line and the ini file come to.
 
     Attributes:
-        mode: ``replay`` never records; ``new`` records what is missing, ``changed`` also what diverges, ``all``
-            everything selected.
+        mode: ``replay`` never records; ``new`` records what is missing, ``changed`` also what diverges, ``tail`` the
+            same but for the turns before the first divergence, which it keeps, ``all`` everything selected.
         root: pytest's rootdir, to which node ids refer.
         base: the directory of the configuration file, to which paths given in markers refer.
         folder: where fixtures are kept, absolute.
         verify: replay each recording once before it is put in place.
         compare_cost: a changed price is a divergence.
+        redact: what is replaced in recordings, and in what a replay compares with them.
+        secrets_allow: what is no secret: names of environment variables, with wildcards, and of shapes of keys.
         nondeterminism: what becomes of a recording whose code uses clocks, randomness or IO past `starling.step`:
             a warning (``warn``), a failure (``error``); ``off`` does not look for it.
+        network: ``block`` refuses connections while a golden test replays, ``allow`` lets them all through.
+        allow_hosts: what every golden test may reach nevertheless; see `_hosts`.
+        unused: what becomes of fixtures that no collected test owns: ``off`` does not look for them, ``warn`` names
+            them, with ``fail`` the session fails besides, with ``delete`` they go, if all of it was run and passed.
+        diff: how much of a divergence is printed: what fits on a screen (``short``), or everything that differs.
+        cassette: whose answers a recording takes in place of a provider's; see `_cassette`. Empty for none.
+        report: the file that gets the outcome of every golden run, ``.json`` or ``.md``; None for no such file.
     """
 
     mode: Mode
@@ -58,12 +73,30 @@ class Settings:
     folder: Path
     verify: bool = True
     compare_cost: bool = False
+    redact: tuple[Rule, ...] = ()
+    secrets_allow: tuple[str, ...] = ()
     nondeterminism: Nondeterminism = "warn"
+    network: Network = "block"
+    allow_hosts: tuple[str, ...] = ()
+    unused: Unused = "warn"
+    cassette: str = ""
+    report: Path | None = None
+    diff: Diff = "short"
 
     @property
     def records(self) -> bool:
         """Whether anything may be recorded."""
         return self.mode != "replay"
+
+    @property
+    def mends(self) -> bool:
+        """Whether what diverges, or cannot be used, is recorded too."""
+        return self.mode in ("changed", "tail")
+
+    @property
+    def uses_cassette(self) -> bool:
+        """Whether what is recorded takes its answers from a cassette."""
+        return self.records and bool(self.cassette)
 
     def shown(self, path: Path) -> str:
         """A path as people are shown it: from the rootdir where it lies below it."""
@@ -86,14 +119,29 @@ def read_settings(config: pytest.Config) -> Settings:
     """
     root = config.rootpath
     verify = config.getoption("golden_verify")
+    cassette = chosen(config)
+    mode = _mode(config, cassette)
+    if cassette and mode == "tail":
+        raise pytest.UsageError(
+            "golden_mode tail keeps what is recorded and goes live from there, which contradicts a cassette: give one "
+            "of them (--golden-cassette= takes back the ini key)"
+        )
     return Settings(
-        mode=_mode(config),
+        mode=mode,
+        cassette=cassette,
         root=root,
         base=config.inipath.parent if config.inipath else root,
         folder=Path(os.path.normpath(root / (config.getoption("golden_dir") or config.getini("golden_dir")))),
         verify=config.getini("golden_verify") if verify is None else verify == "on",
         compare_cost=config.getini("golden_compare_cost"),
+        redact=_redact(config),
+        secrets_allow=tuple(config.getini("golden_secrets_allow")),
         nondeterminism=_nondeterminism(config),
+        network=_network(config),
+        allow_hosts=_allow_hosts(config),
+        unused=_unused(config),
+        report=_report(config),
+        diff=_diff(config),
     )
 
 
@@ -104,11 +152,80 @@ def _nondeterminism(config: pytest.Config) -> Nondeterminism:
     return cast("Nondeterminism", chosen)
 
 
-def _mode(config: pytest.Config) -> Mode:
+def _redact(config: pytest.Config) -> tuple[Rule, ...]:
+    lines = config.getini("golden_redact")
+    if not lines:
+        return ()
+    from pytest_starling._redaction import read_rules
+
+    return read_rules(lines)
+
+
+def _network(config: pytest.Config) -> Network:
+    chosen = config.getoption("golden_network") or config.getini("golden_network")
+    if chosen not in NETWORK:
+        raise pytest.UsageError(f"golden_network = {chosen!r} is none of {', '.join(NETWORK)}")
+    return cast("Network", chosen)
+
+
+def _allow_hosts(config: pytest.Config) -> tuple[str, ...]:
+    hosts = tuple(config.getini("golden_allow_hosts"))
+    if hosts:
+        from pytest_starling._hosts import wrong_hosts
+
+        wrong = wrong_hosts(hosts)
+        if wrong:
+            raise pytest.UsageError(*(f"golden_allow_hosts: {sentence}" for sentence in wrong))
+    return hosts
+
+
+def _diff(config: pytest.Config) -> Diff:
+    chosen = config.getoption("golden_diff") or config.getini("golden_diff")
+    if not chosen:  # -vv asks for whole diffs everywhere in pytest
+        return "full" if config.get_verbosity() >= 2 else "short"
+    if chosen not in DIFF:
+        raise pytest.UsageError(f"golden_diff = {chosen!r} is none of {', '.join(DIFF)}")
+    return cast("Diff", chosen)
+
+
+def _unused(config: pytest.Config) -> Unused:
+    chosen = config.getoption("golden_unused") or config.getini("golden_unused")
+    if chosen not in UNUSED:
+        raise pytest.UsageError(f"golden_unused = {chosen!r} is none of {', '.join(UNUSED)}")
+    return cast("Unused", chosen)
+
+
+def _report(config: pytest.Config) -> Path | None:
+    """Where the report goes: an option's path starts where pytest was called, an ini key's beside the ini file."""
+    given, written = config.getoption("golden_report"), config.getini("golden_report")
+    if not given and not written:
+        return None
+    home = config.inipath.parent if config.inipath else config.rootpath
+    path = Path(os.path.normpath((config.invocation_params.dir if given else home) / (given or written)))
+    name = f"--golden-report={given}" if given else f"golden_report = {written}"
+    if path.suffix.lower() not in (".json", ".md"):
+        raise pytest.UsageError(f"{name}: the name says how it is written, and must end in .json or .md")
+    fault = "" if hasattr(config, "workerinput") else _fault(path)
+    if fault:
+        raise pytest.UsageError(f"{name} cannot be written: {fault}")
+    return path
+
+
+def _fault(path: Path) -> str:
+    """Why a file cannot be written; empty if it probably can."""
+    if path.is_dir():
+        return f"{path} is a folder"
+    nearest = next(folder for folder in path.parents if folder.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is a file where a folder is needed"
+    return "" if os.access(nearest, os.W_OK | os.X_OK) else f"the folder {nearest} is not writable"
+
+
+def _mode(config: pytest.Config, cassette: str) -> Mode:
     allowed = config.getoption("golden_allow_ci_record") or not in_ci(os.environ)
     asked, option = _asked_for(config)
     if asked is not None:
-        if asked != "replay" and not allowed:
+        if asked != "replay" and not (allowed or cassette):
             raise pytest.UsageError(
                 f"{option} is refused in CI, where it would spend tokens on every push: record at your desk and commit "
                 "the fixture, or add --golden-allow-ci-record if this job is meant to record"
@@ -127,6 +244,10 @@ def _asked_for(config: pytest.Config) -> tuple[Mode | None, str]:
         raise pytest.UsageError(
             f"--record-golden means --golden-mode=changed and contradicts --golden-mode={mode}: give one of them"
         )
+    if config.getoption("golden_cassette"):
+        if mode == "replay":
+            raise pytest.UsageError("--golden-cassette records, and contradicts --golden-mode=replay: give one of them")
+        return mode or "changed", "--golden-cassette"
     if flag:
         return "changed", "--record-golden"
     return mode, f"--golden-mode={mode}"

@@ -1,75 +1,189 @@
-"""Values → short text: bounded whatever they hold. Pure."""
+"""Values → short text: bounded whatever they hold, in size and in time. Pure.
+
+Nothing of a payload reaches a terminal as it is: what is not printable (control characters, lone surrogates, marks
+that turn the direction of writing) is shown as its escape.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["changed_text", "shorten", "show"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-_LONGEST_VALUE = 160
-_LONGEST_LINE = 140
-_MOST_LINES = 24
-_MOST_COMPARED = 400
-"""Lines of a text that are compared; the first difference is always among them."""
-_LEAD = 30
-"""Characters shown before the first difference of two long lines."""
+__all__ = [
+    "FULL",
+    "SHORT",
+    "Limits",
+    "as_moment",
+    "as_text",
+    "first_difference",
+    "printable",
+    "shorten",
+    "show",
+    "was_cut",
+]
+
+_BYTES_PER_CHARACTER = 20
+"""Of so many characters that a value may have, one byte is shown; two digits and much to spare."""
+_BYTES_A_LINE = 16
+_STEP = 4096
+"""Characters that are compared at once."""
 
 
-def shorten(text: str, limit: int = _LONGEST_VALUE) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a divergence is printed.
+
+    Attributes:
+        value: characters of one value.
+        line: characters of one line of a text. lines: lines of its diff. context: equal lines beside changed ones.
+        compared: how many lines are laid side by side at once; lines that moved further than that are not recognised.
+        fields: fields that differ. total: characters of all of them, roughly.
+        before, after: events of the timeline on either side of the one that differs. brief: characters of each.
+        sentence: characters of what the runtime says.
+    """
+
+    value: int
+    line: int
+    lines: int
+    context: int
+    compared: int
+    fields: int
+    total: int
+    before: int
+    after: int
+    brief: int
+    sentence: int
+
+
+SHORT = Limits(
+    value=160,
+    line=140,
+    lines=24,
+    context=1,
+    compared=400,
+    fields=8,
+    total=12_000,
+    before=3,
+    after=2,
+    brief=72,
+    sentence=600,
+)
+FULL = Limits(
+    value=20_000,
+    line=20_000,
+    lines=2_000,
+    context=3,
+    compared=1_000,
+    fields=500,
+    total=200_000,
+    before=25,
+    after=25,
+    brief=200,
+    sentence=4_000,
+)
+
+
+def shorten(text: str, limit: int = SHORT.value) -> str:
     """At most ``limit`` characters, on one line; what is left out is marked."""
     start = text[: limit * 4]
-    line = _printable(" ".join(start.split()) if any(char in start for char in "\r\n\t") else start)
+    line = printable(" ".join(start.split()) if any(char in start for char in "\r\n\t") else start)
     return line if len(line) <= limit and len(text) <= limit * 4 else f"{line[: limit - 1]}…"
 
 
-def show(value: Any, limit: int = _LONGEST_VALUE) -> str:
+def show(value: Any, limit: int = SHORT.value) -> str:
     """A value as people read it: JSON where it can be."""
     match value:
         case str():
             return shorten(json.dumps(value[: limit * 4], ensure_ascii=False), limit)
         case bytes():
-            return value.hex() if len(value) <= 8 else f"{value[:8].hex()}… ({len(value)} bytes)"
+            most = limit // _BYTES_PER_CHARACTER
+            return value.hex() if len(value) <= most else f"{value[:most].hex()}… ({len(value)} bytes)"
         case bool() | None:
             return json.dumps(value)
         case int() | float():
-            return shorten(repr(value), limit)
+            return shorten(_number(value), limit)
         case _:
             plain = isinstance(value, dict | list | tuple) or hasattr(type(value), "__dataclass_fields__")
-            return shorten(_json(value) if plain else repr(value), limit)
+            return shorten(_json(value, limit * 4) if plain else repr(value), limit)
 
 
-def changed_text(recorded: str, produced: str) -> list[str]:
-    """Two texts as a line diff around what differs: ``- `` recorded, ``+ `` produced."""
-    from difflib import ndiff
-
-    lines = recorded.splitlines(), produced.splitlines()
-    if lines[0] == lines[1]:  # what differs is how lines end
-        lines = _with_ends(recorded), _with_ends(produced)
-    old, new, skipped = _from_first_difference(*lines)
-    if len(old) == len(new) == 1:
-        return _changed_line(old[0], new[0])
-    found = [line for line in ndiff(old[:_MOST_COMPARED], new[:_MOST_COMPARED]) if line[0] != "?"]
-    diff = [_cut(line) for line in _with_context(found)]
-    shown = diff[:_MOST_LINES]
-    more = len(diff) - len(shown)
-    return [
-        *([f"  … {skipped} equal line{'' if skipped == 1 else 's'}"] if skipped else []),
-        *shown,
-        *([f"  … {more} more lines"] if more > 0 else []),
-    ]
+def as_text(value: Any, limit: int) -> str:
+    """A value on many lines, to be compared as text; roughly ``limit`` characters of it."""
+    match value:
+        case str():
+            return value[:limit]
+        case bytes():
+            return "\n".join(
+                value[at : at + _BYTES_A_LINE].hex(" ") for at in range(0, min(len(value), limit), _BYTES_A_LINE)
+            )
+        case dict() | list() | tuple():
+            return _json(value, limit, indent=2)
+        case _:
+            return show(value, limit)
 
 
-def _printable(text: str) -> str:
-    """The text without control characters: what a model or a tool said must not steer a person's terminal."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "�" for char in text)
-
-
-def _json(value: Any) -> str:
+def as_moment(nanoseconds: int) -> str:
+    """A time as `starling.step.now` records it, to the microsecond."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=_plain)
-    except (TypeError, ValueError, RecursionError):
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)).isoformat()
+    except OverflowError:
+        return show(nanoseconds)
+
+
+def was_cut(shown: str) -> bool:
+    """Whether something was left out of what `shorten` or `show` gave."""
+    return shown.endswith("…")
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what is not printable: what a tool said must not steer a person's terminal."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def first_difference(old: str, new: str) -> int:
+    """The index of the first character that differs; the length of the shorter text if none does."""
+    shorter = min(len(old), len(new))
+    for start in range(0, shorter, _STEP):
+        one, other = old[start : start + _STEP], new[start : start + _STEP]
+        if one != other:
+            pairs = enumerate(zip(one, other, strict=False))
+            return next((start + index for index, (a, b) in pairs if a != b), shorter)
+    return shorter
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def _number(value: float) -> str:
+    try:
         return repr(value)
+    except ValueError:  # Python writes no integers of many thousand digits in decimal
+        return hex(int(value))
+
+
+def _json(value: Any, limit: int, indent: int | None = None) -> str:
+    """The beginning of a value as JSON, a little more than ``limit`` characters of it."""
+    try:
+        encoder = json.JSONEncoder(ensure_ascii=False, indent=indent, default=_plain)
+        return _beginning(encoder.iterencode(value), limit)
+    except (TypeError, ValueError, RecursionError):
+        return f"(a {type(value).__name__} that cannot be shown)"
+
+
+def _beginning(chunks: Iterable[str], limit: int) -> str:
+    found, length = [], 0
+    for chunk in chunks:
+        found.append(chunk)
+        length += len(chunk)
+        if length > limit:
+            break
+    return "".join(found)
 
 
 def _plain(value: Any) -> Any:
@@ -77,40 +191,3 @@ def _plain(value: Any) -> Any:
         return show(value)
     slots = getattr(type(value), "__dataclass_fields__", None)
     return {name: getattr(value, name) for name in slots} if slots else repr(value)
-
-
-def _with_ends(text: str) -> list[str]:
-    """The lines of a text with what ends each of them, to be seen."""
-    return [
-        f"{line}{json.dumps(whole[len(line) :])[1:-1]}"
-        for whole, line in zip(text.splitlines(keepends=True), text.splitlines(), strict=True)
-    ]
-
-
-def _from_first_difference(old: list[str], new: list[str]) -> tuple[list[str], list[str], int]:
-    """Both texts from one line before their first difference, and how many equal lines were left out."""
-    equal = 0
-    for one, other in zip(old, new, strict=False):
-        if one != other:
-            break
-        equal += 1
-    start = max(0, equal - 1) if equal < max(len(old), len(new)) and (len(old) > 1 or len(new) > 1) else 0
-    return old[start:], new[start:], start
-
-
-def _with_context(lines: list[str]) -> list[str]:
-    """The changed lines, and the equal ones beside them."""
-    changed = {index for index, line in enumerate(lines) if line[0] in "+-"}
-    return [line for index, line in enumerate(lines) if changed & {index - 1, index, index + 1}]
-
-
-def _changed_line(old: str, new: str) -> list[str]:
-    equal = next((index for index, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-    start = max(0, equal - _LEAD) if max(len(old), len(new)) > _LONGEST_LINE else 0
-    lead = "…" if start else ""
-    return [_cut(f"- {lead}{old[start:]}"), _cut(f"+ {lead}{new[start:]}")]
-
-
-def _cut(line: str) -> str:
-    line = _printable(line[: _LONGEST_LINE + 1])
-    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 1]}…"

@@ -46,6 +46,6 @@ def install_unchecked(path, events, monkeypatch, test_id="t.py::test"):
     run = FixtureRun(run_id="run", events=tuple(events), began=1, ended=2)
     fixture = Fixture(test_id=test_id, recorded_at="2025-01-01T00:00:00+00:00", versions={}, runs=(run,))
     with monkeypatch.context() as patched:
-        patched.setattr(_format, "validate", lambda _: None)
+        patched.setattr(_format, "validate_recording", lambda _: None)
         install_fixture(write_fixture(path, fixture), path)
     return path

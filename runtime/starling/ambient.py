@@ -3,16 +3,15 @@
 Strategy: one slot. While a session stands in it, every `Agent.run` of the process asks that session whether the run is
 recorded or replayed, and adapters ask it before they reach for the network. The pytest plugin is its main user.
 
-What belongs here: the slot, the protocols on both sides of it, who watches the code of a run, and the two hooks that
-packages below `step` need.
-What does not: how runs are matched, stored or compared (`starling.replay`).
+What belongs here: the slot, the protocols on both sides of it, and the two hooks that packages below `step` need.
+What does not: how runs are matched, stored or compared (`starling.replay`); who watches their code (`_watching`).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
@@ -22,38 +21,35 @@ from starling.errors import LiveCallError, StarlingError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from contextvars import Context
-    from types import BuiltinFunctionType, FrameType
 
     from starling.errors import NondeterminismError
-    from starling.event import Event, RunStarted
+    from starling.event import Event, Payload, RunStarted
 
 __all__ = [
     "REPLAY_VARIABLE",
+    "KeptRun",
     "PatchUse",
+    "Redact",
     "ReplayOptions",
     "RunIntent",
     "RunPlayer",
     "RunRecorder",
     "Session",
     "ToolPolicy",
-    "Watcher",
     "activate",
     "active",
     "may_build_without_key",
     "override",
     "refuse_live_call",
     "side_effect",
-    "unwatched",
     "use_side_effects_of",
-    "watched_by",
-    "watched_thread",
-    "watcher",
 ]
 
 T = TypeVar("T")
 
 ToolPolicy: TypeAlias = Literal["compare", "run", "stub"]
+Redact: TypeAlias = "Callable[[Payload], Payload]"
+"""Rewrites the content of a payload, or returns it as it is. What it makes of its own result must be that result."""
 
 REPLAY_VARIABLE = "STARLING_REPLAY"
 """Environment variable that child processes inherit. ``ready``: adapters may be built without a key.
@@ -70,6 +66,7 @@ class ReplayOptions:
         compare_cost: prices count as part of the code, so that a changed price is a divergence.
         force_provider: do not insist on the recorded provider, API version and model.
         collect: go on after a divergence as far as possible.
+        redact: with what the recording was redacted; applied to what today's code produces before it is compared.
     """
 
     tools: ToolPolicy | Mapping[str, ToolPolicy] = "compare"
@@ -77,6 +74,7 @@ class ReplayOptions:
     compare_cost: bool = False
     force_provider: bool = False
     collect: bool = False
+    redact: Redact | None = None
 
     def policy(self, tool: str) -> ToolPolicy:
         """The policy for one tool."""
@@ -120,15 +118,56 @@ class PatchUse:
     needed: bool
 
 
+class KeptRun(Protocol):
+    """A recorded run that answers a live one for as long as that does the same (mode ``tail``).
+
+    Attributes:
+        reached: how far an earlier call has been through the recording, which then resumed the run; 0 if none has.
+    """
+
+    reached: int
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The recorded run, validated."""
+        ...
+
+    @property
+    def options(self) -> ReplayOptions:
+        """How to compare."""
+        ...
+
+    def skipped(self, call_id: str, before: int | None) -> None:
+        """A tool call is not run (again); see `RunPlayer.skipped`."""
+        ...
+
+    def answered(self, turns: int) -> None:
+        """So many model calls were answered."""
+        ...
+
+
 class RunRecorder(Protocol):
     """Receives a copy of a live run."""
+
+    @property
+    def kept(self) -> KeptRun | None:
+        """The recorded run that answers this one as far as possible; None if everything is live."""
+        ...
 
     def committed(self, events: Sequence[Event]) -> None:
         """These events are in the agent's own log now."""
         ...
 
+    def provider(self, own: Any) -> Any:
+        """Who answers the run's model calls: the agent's own provider, or what stands in for it."""
+        ...
+
+    def asked(self, turn_id: str, request: Any) -> None:
+        """Code, and not an agent's loop, is about to call a model: the log will hold but the hash of this `Request`."""
+        ...
+
     def watching(self) -> AbstractContextManager[None]:
-        """Have a `Watcher` look at the run, if there is one. Entered by the run's own task, for as long as it takes."""
+        """Have the run looked at while it is recorded, if anybody is to; entered by the run's own task."""
         ...
 
     def ended(self) -> None:
@@ -177,7 +216,11 @@ class RunPlayer(Protocol):
 
 
 class Session(Protocol):
-    """Decides what becomes of the runs that start while it is active."""
+    """Decides what becomes of the runs that start while it is active.
+
+    One that does not replay but has ``keyless = True`` lets adapters be built without a key all the same: a recording
+    answers, at least to begin with.
+    """
 
     @property
     def replaying(self) -> bool:
@@ -197,29 +240,6 @@ class Session(Protocol):
 
     def patch_used(self, use: PatchUse) -> None:
         """A replayed run asked for a patch."""
-        ...
-
-
-class Watcher(Protocol):
-    """Looks at what the code of a run calls while the run is recorded.
-
-    It is told on the spot, in the thread and context of the call. What it raises would be raised there.
-    """
-
-    def watch_thread(self) -> AbstractContextManager[None]:
-        """Be told of the calls that are made in this thread until the block ends."""
-        ...
-
-    def called(self, function: BuiltinFunctionType, caller: FrameType) -> None:
-        """A function written in C is about to be called."""
-        ...
-
-    def entered(self, frame: FrameType) -> None:
-        """A function written in Python has been entered."""
-        ...
-
-    def audited(self, event: str, arguments: tuple[Any, ...], caller: FrameType) -> None:
-        """The interpreter announces an audit event."""
         ...
 
 
@@ -255,40 +275,12 @@ def override(session: Session) -> Iterator[None]:
         _override.reset(token)
 
 
-_watcher: ContextVar[Watcher | None] = ContextVar("starling_watcher", default=None)
-
-
-def watcher() -> Watcher | None:
-    """Who looks at the code of this context."""
-    return _watcher.get()
-
-
-@contextmanager
-def watched_by(watcher: Watcher | None) -> Iterator[None]:
-    """Have this context, and what it starts, looked at; None: by nobody."""
-    token = _watcher.set(watcher)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # a forgotten task is closed by the garbage collector, in no context of ours
-            _watcher.reset(token)
-
-
-def unwatched() -> AbstractContextManager[None]:
-    """For code of providers and event logs: nothing of what it calls is a part of what a replay compares."""
-    return watched_by(None)
-
-
-def watched_thread(context: Context | None = None) -> AbstractContextManager[None]:
-    """Tell the watcher of a context (None: of this one) what is called in this thread, if there is a watcher."""
-    looking = _watcher.get() if context is None else context.get(_watcher)
-    return nullcontext() if looking is None else looking.watch_thread()
-
-
 def may_build_without_key() -> bool:
-    """Whether an adapter may be constructed without credentials, because nothing will be sent."""
+    """Whether an adapter may be constructed without credentials, because perhaps nothing will be sent."""
     session = active()
-    return bool(os.environ.get(REPLAY_VARIABLE)) or (session is not None and session.replaying)
+    return bool(os.environ.get(REPLAY_VARIABLE)) or (
+        session is not None and (session.replaying or getattr(session, "keyless", False))
+    )
 
 
 def refuse_live_call(what: str) -> None:

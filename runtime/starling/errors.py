@@ -18,6 +18,7 @@ __all__ = [
     "AuthError",
     "BudgetExceededError",
     "BudgetTripError",
+    "CassetteError",
     "FixtureError",
     "ForkNotFoundError",
     "InternalRunError",
@@ -31,6 +32,7 @@ __all__ = [
     "MaxTurnsExceededError",
     "MissingExtraError",
     "MissingRawResponseHashError",
+    "NetworkBlockedError",
     "NetworkError",
     "NondeterminismError",
     "PartialToolCallError",
@@ -40,7 +42,9 @@ __all__ = [
     "RateLimitError",
     "ReadOnlyError",
     "RecordedEffectError",
+    "RedactionError",
     "RunAlreadyTerminalError",
+    "RunCutOffError",
     "RunFailedError",
     "RunInUseError",
     "RunNotFoundError",
@@ -118,7 +122,11 @@ class LogCorruptError(LogError):
 
     Nobody's code is at fault at the time of reading: bytes were changed after they were written, a file was
     truncated, or another program wrote it wrongly. Restore it from a copy, or record it again.
+
+    ``field`` is the place in the payload (``tool_uses[0].args``), where it is one field that is missing or wrong.
     """
+
+    field: str = ""
 
 
 class LogClosedError(LogError):
@@ -226,6 +234,14 @@ class RunInUseError(LogError):
     """Another writer has advanced this run (or its id is taken). Let one process at a time write a run."""
 
 
+class RunCutOffError(LogWriteError, RunInUseError):
+    """A replayed call has come to where its process was cut off when it was recorded; another one went on from there.
+
+    Then its log had failed or another writer had taken the run over: the recording does not say which, so that handlers
+    of either catch it. ``seq`` is the first event of what came after. Only `Agent.resume` goes on, here as there.
+    """
+
+
 class PartialToolCallError(LogError):
     """Resume found tool calls without an outcome and ``reissue_tools=False`` forbids issuing them again."""
 
@@ -283,6 +299,20 @@ class InvalidStreamError(ProviderError):
 
 class MissingRawResponseHashError(ProviderError):
     """``Config.require_raw_response_hash`` is set and the end of a turn carried no 32-byte digest."""
+
+
+class CassetteError(StarlingError):
+    """A cassette cannot answer in place of a provider: it cannot be read, or holds no answer to what is asked.
+
+    Nobody's fault where the code was changed since the cassette was recorded: record against the provider. The run that
+    asked is left as it is, for nothing of the kind can happen to it live.
+
+    Attributes:
+        path: the cassette. interaction: the number, from 1, of what was recorded there and does not fit; 0 if none.
+    """
+
+    path: str = ""
+    interaction: int = 0
 
 
 class LiveCallError(ProviderError):
@@ -346,15 +376,50 @@ class StepContextError(StarlingError):
 class NondeterminismError(StarlingError):
     """Today's code does something else than the recording.
 
-    ``divergences`` holds one `starling.Divergence` at least, the first cause first.
+    ``divergences`` holds one `starling.Divergence` at least, the first cause first; ``run_id`` and ``seq`` are its.
     """
 
     divergences: Sequence[Any] = ()
 
     @property
+    def run_id(self) -> str:
+        """The recorded run; that around it where the code began one that no recording has."""
+        return self.divergence.run_id if self.divergences else ""
+
+    @property
+    def seq(self) -> int | None:
+        """The event of the recording that was not reproduced, from 1; None without divergences."""
+        return self.divergence.seq if self.divergences else None
+
+    @property
     def divergence(self) -> Any:
         """The first cause."""
         return self.divergences[0] if self.divergences else None
+
+
+class NetworkBlockedError(StarlingError, OSError):
+    """Code reached for another machine while a golden test replays its recording. Nothing was sent.
+
+    The code's own doing, or a library's that it calls: what comes back would not be recorded. It is an `OSError`, so
+    that libraries treat it as the failed connection that it is to them, and close their sockets.
+
+    Attributes:
+        host, port: what was to be reached; port is None where none was named.
+        file, line: the project's line that asked for it; empty and 0 if none was on the stack.
+    """
+
+    host: str = ""
+    port: int | None = None
+    file: str = ""
+    line: int = 0
+
+
+class RedactionError(StarlingError):
+    """A redaction cannot be applied: it raised, returned what is no payload, or never comes to an end.
+
+    The fault of whoever wrote it (``golden_redact``, ``pytest_starling_redact``, ``redact=``). ``run_id`` and ``seq``
+    say at which event. What was to be redacted is nowhere in the error, nor in its cause.
+    """
 
 
 class ProviderModelMismatchError(NondeterminismError):

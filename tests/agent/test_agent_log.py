@@ -21,7 +21,7 @@ from starling.errors import (
     SchemaTooNewError,
 )
 from starling.event import Chain, Kind, UserMessageAppended, validate
-from starling.step import _bounded, _journal
+from starling.step import _bounded, _writer
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls, record, replays
 
@@ -310,7 +310,7 @@ class Stubborn(AsyncLog):
 async def test_an_append_that_does_not_heed_its_cancellation_is_given_up(monkeypatch, then):
     reported = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+    monkeypatch.setattr(_writer, "GRACE_S", 0.02)
     log = Stubborn(2, then=then)
 
     with pytest.raises(LogWriteError, match="emit_timeout"):
@@ -325,7 +325,7 @@ async def test_an_append_that_does_not_heed_its_cancellation_is_given_up(monkeyp
 
 @pytest.mark.parametrize("at", [1, 2, 4])
 async def test_a_cancellation_on_top_of_a_late_append_leaves_nothing_running(monkeypatch, at):
-    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+    monkeypatch.setattr(_writer, "GRACE_S", 0.02)
     ran, script, pay = effectful()
     log = Stubborn(at)
     before = asyncio.all_tasks()
@@ -355,7 +355,7 @@ async def test_reading_what_became_of_a_late_append_is_bounded_too(monkeypatch):
                 await asyncio.Event().wait()
             return await super().read(run_id)
 
-    monkeypatch.setattr(_journal, "GRACE_S", 0.02)
+    monkeypatch.setattr(_writer, "GRACE_S", 0.02)
 
     with pytest.raises(LogWriteError, match="emit_timeout"):
         await agent(ScriptedProvider().text("x"), log=DownAltogether(2), emit_timeout=0.02).run("go")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from starling import MemoryLog, SQLiteLog, tool
-from starling.errors import AgentConfigError, LogWriteError, NondeterminismError
+from starling.errors import AgentConfigError, LogWriteError, NondeterminismError, RunInUseError
 from starling.replay import replay
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls, record
@@ -33,6 +35,32 @@ async def test_a_log_that_does_not_take_the_replayed_run_is_no_divergence(tmp_pa
     own.close_sync()
 
 
+class MuteError(Exception):
+    """Cannot even say what it is about."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class BrokenLog(MemoryLog):
+    """Takes nothing, and its errors cannot be shown."""
+
+    def append_sync(self, run_id, events):
+        raise MuteError
+
+    async def append(self, run_id, events):
+        raise MuteError
+
+
+async def test_a_logs_error_that_has_no_text_goes_by_its_name():
+    recorded = await record(agent(calls("weather"), weather))
+
+    with pytest.raises(LogWriteError, match="could not be written: MuteError"):
+        await agent(calls("weather"), weather, log=BrokenLog()).run("go")
+    with pytest.raises(LogWriteError, match=r"own log did not take .*: MuteError"):
+        await replay(recorded.log, recorded.run_id, agent(calls("weather"), weather, log=BrokenLog()))
+
+
 async def test_a_log_that_holds_part_of_the_run_gets_the_rest():
     recorded = await record(agent(calls("weather"), weather))
     own = MemoryLog()
@@ -55,6 +83,39 @@ async def test_another_run_of_the_same_id_is_left_alone():
     await replay(recorded.log, recorded.run_id, agent(calls("weather"), weather, log=own))
 
     assert await own.read(recorded.run_id) == before
+
+
+class SharedLog(MemoryLog):
+    """A log in which another process is quicker, once, with what it makes of the second batch."""
+
+    def __init__(self, other) -> None:
+        super().__init__()
+        self._other = other
+
+    async def append(self, run_id, events):
+        if events[0].seq > 1 and self._other is not None:
+            other, self._other = self._other, None
+            super().append_sync(run_id, other(events))
+        await super().append(run_id, events)
+
+
+async def test_another_process_that_replays_the_same_into_the_same_log_is_no_harm():
+    recorded = await record(agent(calls("weather"), weather))
+    own = SharedLog(lambda events: events)
+
+    await replay(recorded.log, recorded.run_id, agent(calls("weather"), weather, log=own))
+
+    assert await own.read(recorded.run_id) == recorded.events
+
+
+async def test_another_writer_of_the_run_in_the_agents_own_log_is_told_of():
+    recorded = await record(agent(calls("weather"), weather))
+    own = SharedLog(lambda events: [replace(events[0], ts=0)])
+
+    with pytest.raises(RunInUseError, match="another writer is at work on it in the agent's own log") as raised:
+        await replay(recorded.log, recorded.run_id, agent(calls("weather"), weather, log=own))
+
+    assert (raised.value.run_id, raised.value.seq) == (recorded.run_id, 2)
 
 
 @pytest.mark.parametrize(

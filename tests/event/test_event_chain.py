@@ -12,7 +12,8 @@ from starling import merkle
 from starling._blake3 import digest
 from starling.errors import UnencodableValueError
 from starling.event import Chain, RunTotals, SideEffectRecorded, event_hash, totals, validate
-from tests.event.run_strategies import FAILED, STARTED, call, chained, done, message, turn, valid_runs
+from starling.testing.strategies import runs
+from tests.event.short_runs import FAILED, STARTED, call, chained, done, message, turn
 
 
 def test_a_new_chain_is_empty():
@@ -40,12 +41,12 @@ def test_a_payload_that_cannot_be_written_leaves_the_chain_as_it_was():
     assert (chain.next_seq, chain.head_hash, chain.leaves) == before
 
 
-@given(valid_runs(), st.data())
+@given(runs(), st.data())
 def test_a_chain_taken_up_anywhere_goes_on_as_if_it_had_not_stopped(events, data):
     cut = data.draw(st.integers(1, len(events)))
     for chain in (
         Chain.resume(events[:cut]),
-        Chain("run-1", head=events[cut - 1], leaves=merkle.event_hashes(events[:cut])),
+        Chain(events[0].run_id, head=events[cut - 1], leaves=merkle.event_hashes(events[:cut])),
     ):
         again = [chain.append(event.decode(), event.ts) for event in events[cut:]]
         assert again == events[cut:]
@@ -59,7 +60,7 @@ def test_a_chain_is_taken_up_only_from_all_that_came_before():
     with pytest.raises(ValueError, match="not seq 1 to 2"):
         Chain.resume(events[1:])
     with pytest.raises(ValueError, match="1 leaves for a chain of 2 events"):
-        Chain("run-1", head=events[1], leaves=[bytes(32)])
+        Chain(events[0].run_id, head=events[1], leaves=[bytes(32)])
     with pytest.raises(ValueError, match="head is of run 'run-1', not 'r'"):
         Chain("r", head=events[0], leaves=[bytes(32)])
 
@@ -67,7 +68,7 @@ def test_a_chain_is_taken_up_only_from_all_that_came_before():
 def test_leaves_are_copied():
     events = chained([STARTED, FAILED])
     leaves = merkle.event_hashes(events[:1])
-    chain = Chain("run-1", head=events[0], leaves=leaves)
+    chain = Chain(events[0].run_id, head=events[0], leaves=leaves)
     leaves.clear()
     assert len(chain.leaves) == 1
 
@@ -121,7 +122,7 @@ def test_totals_skip_a_message_that_cannot_be_read_and_a_clock_that_went_back():
     )
 
 
-@given(valid_runs())
+@given(runs())
 def test_the_terminals_root_is_that_of_the_public_functions(events):
     terminal = events[-1].decode()
     assert getattr(terminal, "merkle_root", None) == merkle.root(merkle.event_hashes(events[:-1]))

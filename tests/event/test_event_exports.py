@@ -16,7 +16,7 @@ SCHEMA_VERSION SideEffectRecorded TERMINAL_KINDS Terminal ToolCallCompleted Tool
 ToolDescription ToolSchema TurnFailed TurnStarted UserMessageAppended decode_event decode_payload describe_rules
 encode_event encode_payload event_hash kind_name misstated params_hash registry_hash schema_hash text_hash to_json totals
 validate
-validate_prefix
+validate_prefix validate_recording
 """
 
 

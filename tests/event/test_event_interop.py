@@ -45,7 +45,7 @@ VERDICTS = {
     "merkle_root null": "index 7 (seq 8): merkle_root is not the root over the events before it",
     "terminal missing": "index 6 (seq 7): the last event, AssistantMessageCompleted, is not terminal",
     "events 4 and 5 swapped": "index 3 (seq 5): seq gap: 5 where 4 belongs",
-    "run id of event 5 changed": "index 4 (seq 1): run_id is 'other'",
+    "run id of event 5 changed": "index 4 (seq 5): run_id is 'other'",
     "event 1 has an empty byte string": "index 1 (seq 2): prev_hash is not the hash of seq 1",
     "event 1 has seq 0": "index 0 (seq 0): seq is 0, the first must be 1",
     "terminal twice": "index 7 (seq 8): RunCompleted ends the run, but events follow it",

@@ -26,7 +26,7 @@ from starling.event import (
     encode_payload,
     to_json,
 )
-from tests.event.payload_strategies import payloads
+from starling.testing.strategies import payloads
 
 
 def projected(payload: Any) -> str:
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_an_error_that_names_the_event():
     assert (caught.value.run_id, caught.value.seq) == ("r", 4)
 
 
-@given(payloads)
+@given(payloads())
 def test_every_payload_has_a_projection_with_the_fields_that_are_set(payload):
     fields = decode(encode_payload(payload))
     if any(isinstance(value, float) and math.isinf(value) for value in _leaves(payload)):

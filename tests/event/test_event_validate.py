@@ -23,7 +23,8 @@ from starling.event import (
     encode_event,
     validate,
 )
-from tests.event.run_strategies import (
+from starling.testing.strategies import runs
+from tests.event.short_runs import (
     CANCELLED,
     COMPLETED,
     FAILED,
@@ -36,7 +37,6 @@ from tests.event.run_strategies import (
     message,
     trip,
     turn,
-    valid_runs,
 )
 
 NOTE = UserMessageAppended(content="x")
@@ -139,19 +139,19 @@ def test_a_number_that_is_no_kind_is_let_pass():
     validate([events[0], later, *chained_after([events[0], later])])
 
 
-@given(valid_runs())
+@given(runs())
 def test_whole_runs_validate(events):
     validate(events)
 
 
-@given(valid_runs(), st.data())
+@given(runs(), st.data())
 def test_every_prefix_is_refused(events, data):
     cut = data.draw(st.integers(0, len(events) - 1))
     with pytest.raises(LogCorruptError):
         validate(events[:cut])
 
 
-@given(valid_runs(), st.data())
+@given(runs(), st.data())
 def test_dropping_doubling_or_swapping_events_is_refused(events, data):
     at = data.draw(st.integers(0, len(events) - 2))
     other = data.draw(st.integers(at + 1, len(events) - 1))
@@ -173,7 +173,7 @@ CHANGES = {
 }
 
 
-@given(valid_runs(), st.sampled_from(sorted(CHANGES)), st.integers(1, 200), st.data())
+@given(runs(), st.sampled_from(sorted(CHANGES)), st.integers(1, 200), st.data())
 def test_any_change_before_the_terminal_event_is_refused(events, part, n, data):
     at = data.draw(st.integers(0, len(events) - 2))
     changed = CHANGES[part](events[at], n)
@@ -183,7 +183,7 @@ def test_any_change_before_the_terminal_event_is_refused(events, part, n, data):
         validate([*events[:at], changed, *events[at + 1 :]])
 
 
-@given(valid_runs(), st.data())
+@given(runs(), st.data())
 def test_any_flipped_bit_of_a_payload_is_refused(events, data):
     at = data.draw(st.integers(0, len(events) - 2))
     payload = bytearray(events[at].payload)
@@ -193,10 +193,10 @@ def test_any_flipped_bit_of_a_payload_is_refused(events, data):
         validate([*events[:at], replace(events[at], payload=bytes(payload)), *events[at + 1 :]])
 
 
-@given(valid_runs(), valid_runs())
+@given(runs(), runs())
 def test_a_tail_of_another_run_is_refused(events, others):
     if len(events) < 2 or len(others) < 2 or encode_event(events[0]) == encode_event(others[0]):
-        others = [replace(event, run_id="run-2") for event in others]
+        others = [replace(event, run_id="another") for event in others]
     with pytest.raises(LogCorruptError):
         validate([events[0], *others[1:]])
 
@@ -207,7 +207,8 @@ def test_one_table_holds_every_kind_and_feeds_the_documentation():
     table = describe_rules().splitlines()
     assert len(table) == 2 + len(Kind)
     assert "| 3 | `TurnStarted` | opens | - | - |" in table
-    assert "| 12 | `RunCompleted` | none may be open | none may be open | yes |" in table
+    assert "| 1 | `RunStarted` | - | - | first |" in table
+    assert "| 12 | `RunCompleted` | none may be open | none may be open | last |" in table
 
 
 def test_the_machine_tells_a_writer_where_the_run_stands():

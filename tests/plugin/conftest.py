@@ -3,7 +3,9 @@
 import json
 import sys
 
+import pydantic.main  # noqa: F401
 import pytest
+import ulid  # noqa: F401
 
 # Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
 import starling.replay
@@ -96,7 +98,8 @@ def desk(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-_WITHOUT = [f"no:{name}" for name in ("cacheprovider", "hypothesispytest", "respx", "timeout")]
+_IDLE = ("cacheprovider", "hypothesispytest", "pytest_cov", "randomly", "rerunfailures", "respx", "syrupy", "timeout")
+_WITHOUT = [f"no:{name}" for name in _IDLE]
 """Plugins that play no part, and would be imported anew for each run inside this process."""
 QUIET = [word for name in _WITHOUT for word in ("-p", name)]
 
@@ -124,6 +127,14 @@ class Project:
     def run(self, *arguments, **expected):
         """Run pytest in this process, and check the counts if any are given."""
         result = self.pytester.runpytest_inprocess(*QUIET, *arguments)
+        if expected:
+            result.assert_outcomes(**expected)
+        return result
+
+    def run_cached(self, *arguments, **expected):
+        """As `run`, with pytest's cache."""
+        quiet = [word for name in _WITHOUT if name != "no:cacheprovider" for word in ("-p", name)]
+        result = self.pytester.runpytest_inprocess(*quiet, *arguments)
         if expected:
             result.assert_outcomes(**expected)
         return result

@@ -1,16 +1,18 @@
 """The text of a divergence: bounded whatever it holds, and helpful where it can be."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_starling._explain import explain, headline
 from pytest_starling._hints import hints
+from pytest_starling._text_diff import changed_text
 from pytest_starling._timeline import brief, timeline
-from pytest_starling._values import changed_text, shorten, show
-from starling.event import Event, Kind, Payload, SideEffectRecorded, ToolCallCompleted, encode_payload
+from pytest_starling._values import FULL, SHORT, shorten, show
+from starling.event import Event, Kind, Payload, SideEffectRecorded, ToolCallCompleted, ToolCallFailed, encode_payload
 from starling.fixture import FixtureRun
 from starling.replay import Change, Divergence
 from starling.step import changes_between
@@ -54,33 +56,182 @@ values = st.recursive(
 )
 
 
-@given(values, values)
-def test_the_text_is_bounded_whatever_the_payload(recorded, produced):
+@pytest.mark.parametrize("limits", [SHORT, FULL], ids=["short", "full"])
+@given(recorded=values, produced=values)
+def test_the_text_is_bounded_whatever_the_payload(limits, recorded, produced):
     divergence = diverged(recorded, produced)
-    lines = explain(divergence, [RUN], fixture="x.db", recorded_at="2026-07-01T00:00:00Z")
-    assert len(lines) < 300
-    assert all("\n" not in line for line in lines)
+    lines = explain(divergence, [RUN], fixture="x.db", recorded_at="2026-07-01T00:00:00Z", limits=limits)
+    assert len(lines) < (300 if limits is SHORT else 3_000)
+    assert all(line.isprintable() for line in lines)
     assert headline(divergence, [RUN]) == "golden run diverged at seq 3 of 10 (ToolCallCompleted): payload"
 
 
-def test_huge_payloads_are_cut():
-    huge = "x" * 5_000_000
-    lines = explain(
-        diverged(
-            {"a": huge, "b": [huge] * 3, "c": "\n".join(map(str, range(100_000)))}, {"a": huge + "y", "b": [], "c": "0"}
-        ),
-        [RUN],
-        fixture="x.db",
-        recorded_at="",
+HUGE = "x" * 5_000_000
+LINES = [f"line {number}" for number in range(100_000)]
+MANY = {f"key {number}": number for number in range(10_000)}
+JSON_LINES = [line for number in range(30_000) for line in ("{", f'  "a": {number}', "},")]
+ENORMOUS = {
+    "one line of 5 MB": (HUGE, HUGE + "y"),
+    "5 MB in a list that is gone": ([HUGE] * 3, []),
+    "100,000 lines that are gone": ("\n".join(LINES), "0"),
+    "100,000 changed lines": ("\n".join(LINES), "\n".join(f"{line}!" for line in LINES)),
+    "every tenth of 100,000 lines": (
+        "\n".join(LINES),
+        "\n".join(line if at % 10 else f"{line}!" for at, line in enumerate(LINES)),
+    ),
+    "lines of which most are alike": (
+        "\n".join(JSON_LINES),
+        "\n".join(line.replace('"a": ', '"a": 1') for line in JSON_LINES),
+    ),
+    "100,000 lines in another order": ("\n".join(LINES), "\n".join(reversed(LINES))),
+    "10,000 changed fields": (MANY, {key: value + 1 for key, value in MANY.items()}),
+    "10,000 fields that are new": ({"one": 1}, {"one": MANY}),
+    "10 MB of bytes": (bytes(10_000_000), bytes(9_999_999) + b"x"),
+    "an integer of many digits": (1, 10**18),
+    "times without end": (f"{'2026-07-01T12:00:00Z ' * 20_000}a", f"{'2026-07-02T12:00:00Z ' * 20_000}a"),
+}
+
+
+@pytest.mark.parametrize("case", ENORMOUS)
+def test_enormous_payloads_are_cut(case):
+    divergence = diverged(*ENORMOUS[case])
+    short = explain(divergence, [RUN], fixture="x.db", recorded_at="")
+    assert len(short) < 60
+    assert max(map(len, short)) < WIDEST
+    full = explain(divergence, [RUN], fixture="x.db", recorded_at="", limits=FULL)
+    assert sum(map(len, full)) < 2 * FULL.total
+    assert sum(map(len, short)) <= sum(map(len, full))
+
+
+@pytest.mark.parametrize("limits", [SHORT, FULL], ids=["short", "full"])
+def test_deep_nesting_is_cut_as_well(limits):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    divergence = replace(diverged(1, 2), changes=(Change(path="result", recorded=1, produced=deep),))
+    lines = explain(divergence, [RUN], fixture="", recorded_at="", limits=limits)
+    assert sum(map(len, lines)) < 2 * limits.total
+
+
+def test_a_value_that_is_no_json_is_said_to_be_so():
+    assert show({(1, 2): 3}) == "(a dict that cannot be shown)"
+
+
+def test_what_is_left_out_is_pointed_out_once():
+    more = "    (--golden-diff=full or -vv shows what is left out here)"
+    case = diverged({"a": ["x" * 300], "b": "\n".join(LINES)}, {"a": ["y"], "b": "\n".join(LINES[5_000:])})
+    lines = explain(case, [RUN], fixture="", recorded_at="")
+    assert lines.count(more) == 1
+    assert more not in explain(case, [RUN], fixture="", recorded_at="", limits=FULL)
+    assert more not in explain(diverged("a\nb", "a\nc"), [RUN], fixture="", recorded_at="")
+
+
+def test_full_shows_whole_values():
+    value = {"items": [{"name": f"item {number}", "price": number} for number in range(100)]}
+    lines = explain(diverged({}, value), [RUN], fixture="", recorded_at="", limits=FULL)
+    assert all(any(f'"name": "item {number}"' in line for line in lines) for number in range(100))
+
+
+def test_bytes_are_shown_around_their_first_difference():
+    (line,) = [
+        line
+        for line in explain(diverged(bytes(50), bytes(40) + b"ab"), [RUN], fixture="", recorded_at="")
+        if "result" in line
+    ]
+    assert line == "    result: 50 → 42 bytes, from byte 40 on: 0000000000000000 → 6162"
+
+
+def test_a_name_under_which_nothing_else_changed_is_called_a_new_name():
+    renamed = diverged({"x": {"old": [1, 2]}}, {"x": {"new": [1, 2]}})
+    assert "    result.x: old is called new now" in explain(renamed, [RUN], fixture="", recorded_at="")
+    other = diverged({"x": {"old": [1, 2]}}, {"x": {"new": [1, 3]}})
+    assert "    result.x.old: [1, 2] → (absent)" in explain(other, [RUN], fixture="", recorded_at="")
+
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x00 \u202eback \ud800 \u2028 \x9b5n"
+
+
+def test_what_a_payload_says_cannot_steer_a_terminal():
+    said = ToolCallFailed(call_id=HOSTILE, error=HOSTILE, error_type=HOSTILE, duration_ms=1, attempt=1)
+    divergence = replace(
+        diverged({HOSTILE: HOSTILE}, {HOSTILE: f"{HOSTILE}\nmore"}),
+        reason=HOSTILE,
+        call_id=HOSTILE,
+        produced=said,
+        kind=Kind.ToolCallFailed,
     )
-    assert len(lines) < 120
-    assert max(map(len, lines)) < WIDEST
+    lines = explain(divergence, [RUN], fixture="x.db", recorded_at="")
+    assert all(line.isprintable() for line in lines)
+    assert any("\\x1b[31mred" in line for line in lines)
 
 
 def test_long_text_is_shown_as_a_line_diff_around_the_difference():
     old = "\n".join(f"line {number}" for number in range(60))
     new = old.replace("line 40", "line forty")
     assert changed_text(old, new) == ["  … 39 equal lines", "  line 39", "- line 40", "+ line forty", "  line 41"]
+
+
+def test_equal_lines_between_changed_ones_are_counted():
+    old = "\n".join(f"line {number}" for number in range(30))
+    new = old.replace("line 5\n", "line five\n").replace("line 20", "line twenty").replace("line 23", "line 3x")
+    assert changed_text(old, new) == [
+        "  … 4 equal lines",
+        "  line 4",
+        "- line 5",
+        "+ line five",
+        "  line 6",
+        "  … 12 equal lines",
+        "  line 19",
+        "- line 20",
+        "+ line twenty",
+        "  line 21",
+        "  line 22",
+        "- line 23",
+        "+ line 3x",
+        "  line 24",
+    ]
+
+
+def test_changes_far_apart_are_both_shown():
+    new = ["first", *LINES[1:-1], "last"]
+    assert changed_text("\n".join(LINES), "\n".join(new)) == [
+        "- line 0",
+        "+ first",
+        "  line 1",
+        "  … 99996 equal lines",
+        "  line 99998",
+        "- line 99999",
+        "+ last",
+    ]
+
+
+def test_of_a_long_change_both_sides_are_shown():
+    lines = changed_text("\n".join(LINES[:50]), "\n".join(f"{line}!" for line in LINES[:50]))
+    assert lines[:2] == ["- line 0", "- line 1"]
+    assert lines[12:15] == ["- … 38 more lines", "+ line 0!", "+ line 1!"]
+    assert lines[-1] == "+ … 38 more lines"
+
+
+def test_a_difference_far_inside_a_line_of_many_is_shown():
+    old = f"first\n{'a' * 500}old\nlast"
+    assert changed_text(old, old.replace("old", "new")) == [
+        "  first",
+        f"- …{'a' * 30}old",
+        f"+ …{'a' * 30}new",
+        "  last",
+    ]
+
+
+texts = st.lists(st.sampled_from(["a", "b", "c", "{", "}", ""]), max_size=60).map("\n".join)
+
+
+@given(texts, texts, st.integers(1, 8))
+def test_a_whole_diff_holds_both_texts(old, new, window):
+    assume(old.splitlines() != new.splitlines())
+    limits = replace(FULL, context=1_000, compared=window)
+    lines = changed_text(old, new, limits)
+    assert [line[2:] for line in lines if line[0] in "- "] == old.splitlines()
+    assert [line[2:] for line in lines if line[0] in "+ "] == new.splitlines()
 
 
 def test_one_long_line_is_shown_around_the_difference():

@@ -56,11 +56,25 @@ EDITS = {
     "an effect": (
         {},
         {"effects": ["rate", "stock", "audit"]},
-        ["Recorded was *, but the code produced SideEffectRecorded 'audit' in the call of lookup (call_1)"],
+        ['In the call of lookup (call_1), the recording goes on with *, the code with the side effect "audit"'],
     ),
-    "a call": ({}, {"dispatch": ["alpha"]}, ["Recorded was ToolCallScheduled of 'beta'*"]),
-    "a failure": ({}, {"fails": True}, ["Recorded was ToolCallCompleted, but the code produced ToolCallFailed*"]),
-    "a limit": ({}, {"max_turns": 1}, ["Recorded was TurnStarted, but the code produced RunFailed"]),
+    "a call": (
+        {},
+        {"dispatch": ["alpha"]},
+        [
+            "In the call of lookup (call_1), the recording goes on with a call of the tool beta, the code with the result of *"
+        ],
+    ),
+    "a failure": (
+        {},
+        {"fails": True},
+        ["The recording goes on with the result of lookup, the code with a failure of lookup (call call_1)"],
+    ),
+    "a limit": (
+        {},
+        {"max_turns": 1},
+        ["The recording goes on with a question to the model, the code with the failure of the run"],
+    ),
 }
 
 
@@ -120,7 +134,7 @@ def test_a_request_that_a_tool_made_is_shown_as_it_is_today(project):
 
     project.run(failed=1).stdout.fnmatch_lines(
         [
-            "E   A request that a tool made with step.llm_call differs from the recorded one * in the call of ask (call_1)",
+            "E   In the call of ask (call_1), a request that a tool made with step.llm_call differs from the recorded one *",
             'E       messages[[]0[]] (user): (not recorded) → "another one"',
         ]
     )
@@ -144,7 +158,10 @@ def test_the_same_change_in_further_runs_of_the_test_is_folded(project):
     result = project.run(failed=1)
 
     result.stdout.fnmatch_lines(
-        ["E   golden run diverged at seq 1 of 14 (RunStarted): payload", "E   and 2 consequences of it"]
+        [
+            "E   golden run diverged at seq 1 of 14 (RunStarted): payload",
+            "E   The same change shows in 2 more places, and is not shown again.",
+        ]
     )
     assert "more failure" not in result.stdout.str()
 
@@ -166,5 +183,8 @@ def test_what_is_no_consequence_is_counted_apart(project):
     project.turn(prompt="Be rude.")
 
     project.run(failed=1).stdout.fnmatch_lines(
-        ["E   and 1 consequence of it; 1 more failure followed; mend the first cause first"]
+        [
+            "E   The same change shows in 1 more place, and is not shown again.",
+            "E   1 more failure followed; mend the first cause first.",
+        ]
     )

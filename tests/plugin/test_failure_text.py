@@ -22,7 +22,7 @@ def test_the_whole_text(diverging):
             "support.py:*: in handle",
             f"E   {HEADLINE}",
             "E",
-            "E   ToolCallCompleted differs from the recorded one in the call of lookup (call_1)",
+            "E   The tool lookup returned something else than recorded (call call_1)",
             "E",
             "E       result.total: 42 → 43",
             "E",
@@ -136,7 +136,7 @@ def test_a_retried_divergence_fails_with_its_first_cause(diverging):
         """
     )
     result = diverging.run("-vv", failed=1)
-    result.stdout.fnmatch_lines([f"E   {HEADLINE}", "E   2 more failures followed; mend the first cause first"])
+    result.stdout.fnmatch_lines([f"E   {HEADLINE}", "E   2 more failures followed; mend the first cause first."])
 
 
 @pytest.mark.parametrize("raising", ["assert answer == 'refund'", "raise RuntimeError('own words')"])
@@ -157,6 +157,67 @@ def test_an_exception_of_the_tests_own_keeps_its_traceback_with_a_note(diverging
     result = diverging.run("-vv", failed=1)
     result.stdout.fnmatch_lines([f">       {raising}", "E *", f"E *{HEADLINE}", "E *result.total: 42 → 43"])
     assert "FAILED test_support.py::test_refund - golden run" not in result.stdout.str()
+
+
+def test_a_group_of_nothing_but_divergences_is_one(diverging):
+    diverging.write(
+        test_support="""
+        import asyncio, pytest, support
+
+        async def both():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(support.agent().run("I was charged twice"))
+
+        @pytest.mark.golden_run
+        def test_refund():
+            asyncio.run(both())
+        """
+    )
+    result = diverging.run(failed=1)
+    result.stdout.fnmatch_lines([">       asyncio.run(both())", f"E   {HEADLINE}", f"FAILED *test_refund - {HEADLINE}"])
+
+
+AROUND = {
+    "in a group": ("raise ExceptionGroup('own words', [ValueError('mine'), error])", "ExceptionGroup: own words*"),
+    "as its cause": ("raise RuntimeError('own words') from error", "RuntimeError: own words"),
+    "in its context": ("raise RuntimeError('own words')", "RuntimeError: own words"),
+    "asserting": ("assert False, 'own words'", "AssertionError: own words*"),
+    "failing without a traceback": ("pytest.fail('own words', pytrace=False)", "*own words"),
+}
+KINDS = {
+    "function": """
+import pytest, support
+
+@pytest.mark.golden_run
+def test_refund():
+    BODY
+""",
+    "unittest": """
+import pytest, support, unittest
+
+@pytest.mark.golden_run
+class TestCase(unittest.TestCase):
+    def test_refund(self):
+        BODY
+""",
+}
+
+
+@pytest.mark.parametrize("how", AROUND)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_around_a_divergence_keeps_its_words_and_has_the_whole_text(project, how, kind):
+    raising, shown = AROUND[how]
+    lines = ["try:", "    support.handle()", "except Exception as error:", f"    {raising}"]
+    indent = KINDS[kind].partition("BODY")[0].rpartition("\n")[2]
+    project.write(test_support=KINDS[kind].replace("BODY", f"\n{indent}".join(lines)))
+    project.record(passed=1)
+    project.turn(total=43)
+
+    result = project.run(failed=1)
+
+    result.stdout.fnmatch_lines(
+        [f"*{HEADLINE}", "*result.total: 42 → 43", f"FAILED test_support.py::*test_refund - {shown}"]
+    )
 
 
 def test_a_failure_without_a_traceback_gets_the_text_too(diverging):

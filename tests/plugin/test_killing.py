@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,28 @@ def _check_what_is_left(project, before):
     assert names <= set(project.fixtures) <= names | {f"test_support/{temporary_path(fixture).name}"}
     if fixture.read_bytes() != before:
         assert read_fixture(fixture).test_id == "test_support.py::test_refund"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a process for each call")
+@pytest.mark.parametrize("state", ["an old one is there", "fresh"])
+def test_a_recording_killed_at_every_call_to_the_disk(recorded, state):
+    if state == "fresh":
+        recorded.fixture().unlink()
+    recorded.turn(total=43)
+    program = Path(__file__).with_name("kill_everywhere.py")
+    idle = [
+        word for name in ("hypothesispytest", "randomly", "xdist", "timeout", "syrupy") for word in ("-p", f"no:{name}")
+    ]
+    done = subprocess.run(
+        [sys.executable, program, *idle],
+        cwd=recorded.path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KILL_STATE": state},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    # mkdir, unlink, open, write, flush, fsync, close, replace, open, fsync, close, unlink, and what verifying reads
+    assert int(done.stdout.split()[-1]) > 12
+    assert recorded.fixtures == ["test_support/test_refund.db"]
+    recorded.run(passed=1)

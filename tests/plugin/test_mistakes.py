@@ -38,7 +38,7 @@ CASES = {
     "tool result": (
         {"total": 43},
         f"at seq 11 of {LENGTH} (ToolCallCompleted): payload",
-        ["in the call of lookup", "result.total: 42 → 43", 'lookup → {"order": 7, "total": 42}'],
+        ["The tool lookup returned something else", "result.total: 42 → 43", 'lookup → {"order": 7, "total": 42}'],
     ),
     "tool error instead of a result": (
         {"fails": True},

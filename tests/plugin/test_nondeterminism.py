@@ -110,16 +110,21 @@ from starling.testing import ScriptedProvider
 
 seen = []
 
+def observing():
+    if sys.version_info >= (3, 12):
+        return "starling" in map(sys.monitoring.get_tool, range(6))
+    return sys.getprofile() is not None
+
 @tool
 async def look() -> str:
-    seen.append(sys.getprofile() is not None)
+    seen.append(observing())
     return "done"
 
 @pytest.mark.golden_run
 def test_looks():
     agent = Agent(ScriptedProvider().tool_call("look").turn().text("done"), Config(model="m"), MemoryLog(), [look])
     agent.run_sync("go")
-    assert sys.getprofile() is None
+    assert not observing()
 
 def test_was_looked_at():
     print("SEEN", seen)

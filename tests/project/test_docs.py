@@ -1,7 +1,8 @@
-"""The pages under docs/ whose examples are one program each: they run."""
+"""The pages under docs/: where their examples are one program, it runs; where they are a project, pytest runs on it."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,10 +12,21 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RECORD = re.compile(r"^<!-- record with: (\S+) -->$", re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#:]+\.md)\)")
 
 
 def pages():
-    return [page for page in sorted(DOCS.glob("*.md")) if BLOCK.search(page.read_text())]
+    return [page for page in every_page() if BLOCK.search(page.read_text()) and not FILE.search(page.read_text())]
+
+
+def projects():
+    return [page for page in every_page() if FILE.search(page.read_text())]
+
+
+def every_page():
+    return sorted(DOCS.glob("*.md"))
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -27,5 +39,30 @@ def test_the_examples_of_a_page_run(page, tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_there_are_pages_with_examples():
+@pytest.mark.parametrize("page", projects(), ids=lambda page: page.name)
+def test_the_project_of_a_page_records_and_replays(page, tmp_path):
+    for name, text in FILE.findall(page.read_text()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+
+    for arguments in (RECORD.findall(page.read_text()) or ["--record-golden"], []):
+        ran = run_pytest(tmp_path, *arguments)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def run_pytest(project, *arguments):
+    keyless = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "CI", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=project, env=keyless, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("page", every_page(), ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+def test_there_are_pages_of_each_sort():
     assert "replay.md" in [page.name for page in pages()]
+    assert "first-test.md" in [page.name for page in projects()]

@@ -84,10 +84,13 @@ def _goes_on(before: Reading, orphan: Call, whole: Reading, call: Call) -> None:
 def _inner_goes_on(before: Reading, orphan: Call, whole: Reading, call: Call) -> None:
     if not _has_ended(before, orphan):
         _goes_on(before, orphan, whole, call)
-    elif call.attempts[-1].outcome:
+        return
+    was = before.at(orphan.attempts[-1].outcome)
+    if isinstance(was, ToolCallFailed) and was.error_type == "cancelled" and not _is_served(whole, call):
+        return  # it goes on if its caller was cut off before it got over that
+    if call.attempts[-1].outcome:
         assert _is_served(whole, call)
-        was, is_now = before.at(orphan.attempts[-1].outcome), whole.at(call.attempts[-1].outcome)
-        assert type(was) is type(is_now)
+        assert type(was) is type(whole.at(call.attempts[-1].outcome))
 
 
 def _effects(reading: Reading, attempt: Attempt) -> dict[str, list[Any]]:

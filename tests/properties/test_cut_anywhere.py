@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from starling.event import Kind, validate
 from starling.replay import replay
+from tests.properties.resuming import nothing_is_done_twice
 from tests.properties.run import Process, WatchedLog
 from tests.properties.strategies import programs, seeds
 from tests.properties.test_any_program import RUN_ID, copy_of, live
@@ -29,6 +30,7 @@ async def resumed(program, events, cut, seed, extra):
     await process.do(process.agent().resume(RUN_ID, extra))
     whole = await kept.read(RUN_ID)
     validate(whole)
+    nothing_is_done_twice(whole, cut + 1, process)
     return whole
 
 

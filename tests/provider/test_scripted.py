@@ -9,6 +9,7 @@ from starling import ambient
 from starling.errors import LiveCallError, ProviderError, RateLimitError
 from starling.provider import (
     Capable,
+    Counting,
     EndChunk,
     PlannedCall,
     Provider,
@@ -166,3 +167,15 @@ def test_reading_the_turns_does_not_end_the_one_at_hand():
     assert len(script.turns) == 1
     assert len(script.text("b").turns) == 1
     assert assemble(script.turns[0].steps).text == "ab"
+
+
+async def test_a_turn_that_a_recording_answered_is_counted():
+    provider = ScriptedProvider().text("one").turn().text("two").turn().text("three")
+
+    provider.skip_turn()
+
+    assert isinstance(provider, Counting)
+    assert (await answer(provider)).text == "two"
+    assert len(provider.requests) == 1
+    provider.reset()
+    assert (await answer(provider)).text == "one"

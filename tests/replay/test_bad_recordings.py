@@ -11,7 +11,7 @@ import pytest
 
 from starling import MemoryLog, SQLiteLog, step, tool
 from starling import replay as replay_run
-from starling._cbor import encode
+from starling._cbor import decode, encode
 from starling.errors import (
     FixtureError,
     LogCorruptError,
@@ -19,7 +19,7 @@ from starling.errors import (
     RunNotFoundError,
     SchemaVersionMismatchError,
 )
-from starling.event import Kind, validate
+from starling.event import Kind, ReasoningEmitted, encode_payload, validate
 from starling.provider import Capabilities, ProviderInfo
 from starling.replay import FixtureRun, ReplayingSession, read_fixture
 from starling.testing import ScriptedProvider
@@ -74,6 +74,22 @@ def whole():
 # --- ways to damage it
 
 
+def changed_map(events, seq, **fields):
+    """Fields that no payload could be written with."""
+    return with_payload(events, seq, encode({**decode(events[seq - 1].payload), **fields}))
+
+
+def without_field(events, seq, name):
+    found = decode(events[seq - 1].payload)
+    del found[name]
+    return with_payload(events, seq, encode(found))
+
+
+def reasoning(events, turn_id):
+    payload = encode_payload(ReasoningEmitted(turn_id=turn_id, content="hm"))
+    return replace(events[1], kind=Kind.ReasoningEmitted, payload=payload)
+
+
 def other_kind_at_the_end(events):
     from_the_future = with_fields(events, 1, schema_version=7)
     return [*from_the_future[:-1], replace(from_the_future[-1], kind=99)]
@@ -88,6 +104,7 @@ class Damage:
     says: str
     advice: str = RESTORE
     error: type = LogCorruptError
+    field: str = ""
 
 
 DAMAGES = {
@@ -106,10 +123,18 @@ DAMAGES = {
         do=lambda e: relinked([*e, e[-1]]), seq=9, says="ends the run, but events follow it"
     ),
     "an event is another run's": Damage(
-        do=lambda e: [*e[:3], replace(e[3], run_id="other"), *e[4:]], seq=1, says="run_id is 'other'"
+        do=lambda e: [*e[:3], replace(e[3], run_id="other"), *e[4:]], seq=4, says="run_id is 'other'"
     ),
     "a call has no outcome": Damage(do=lambda e: relinked([*e[:5], *e[6:]]), seq=8, says="has no outcome"),
     "a turn has no start": Damage(do=lambda e: relinked([e[0], *e[2:]]), seq=2, says="is not the open one"),
+    "reasoning of another turn": Damage(
+        do=lambda e: relinked([*e[:2], reasoning(e, "T"), *e[2:]]), seq=3, says="turn 'T' is not the open one"
+    ),
+    "reasoning outside of a turn": Damage(
+        do=lambda e: relinked([*e[:3], reasoning(e, e[1].decode().turn_id), *e[3:]]),
+        seq=4,
+        says="is not the open one ('')",
+    ),
     "the Merkle root lies": Damage(
         do=lambda e: with_terminal(e, merkle_root=bytes(32)), seq=9, says="merkle_root is not the root"
     ),
@@ -129,6 +154,7 @@ DAMAGES = {
     ),
     "a field has another type": Damage(
         do=lambda e: with_payload(e, 2, encode({"turn_id": 7, "prompt_hash": None, "input_tokens": 1})),
+        field="turn_id",
         seq=2,
         says="turn_id: int where a text belongs",
     ),
@@ -139,6 +165,46 @@ DAMAGES = {
         seq=4,
         says="attempt",
     ),
+    "a field is missing": Damage(
+        do=lambda e: without_field(e, 6, "result"), seq=6, says="ToolCallCompleted.result: missing", field="result"
+    ),
+    "a field of the last event is missing": Damage(
+        do=lambda e: [*e[:-1], *without_field(e, 9, "total_cost_usd")[-1:]],
+        seq=9,
+        says="RunCompleted.total_cost_usd: missing",
+        field="total_cost_usd",
+    ),
+    "a field inside a field is missing": Damage(
+        do=lambda e: changed_map(e, 3, tool_uses=[{"tool": "t", "args": {}}]),
+        seq=3,
+        says="AssistantMessageCompleted.tool_uses[0].call_id: missing",
+        field="tool_uses[0].call_id",
+    ),
+    "a number is null": Damage(
+        do=lambda e: changed_map(e, 6, attempt=None),
+        seq=6,
+        says="ToolCallCompleted.attempt: null where",
+        field="attempt",
+    ),
+    "a float is an integer": Damage(
+        do=lambda e: changed_map(e, 3, cost_usd=0), seq=3, says="cost_usd: int where a float belongs", field="cost_usd"
+    ),
+    "a payload is that of another kind": Damage(
+        do=lambda e: with_payload(e, 5, e[3].payload), seq=5, says="SideEffectRecorded.name: missing", field="name"
+    ),
+    "a last event that is of another kind": Damage(
+        do=lambda e: [*e[:-1], replace(e[-1], payload=e[2].payload)],
+        seq=9,
+        says="RunCompleted.final_text: missing",
+        field="final_text",
+    ),
+    "a payload of another kind, which shows later as well": Damage(
+        do=lambda e: with_payload(e, 4, e[5].payload),
+        seq=4,
+        says="ToolCallScheduled.turn_id: missing",
+        field="turn_id",
+    ),
+    "it begins once more": Damage(do=lambda e: relinked([*e[:3], e[0], *e[3:]]), seq=4, says="a run begins once"),
     "a payload is a list": Damage(
         do=lambda e: with_payload(e, 3, encode([1, 2])), seq=3, says="list where a map belongs"
     ),
@@ -147,6 +213,13 @@ DAMAGES = {
     "a payload goes on": Damage(do=lambda e: with_payload(e, 3, e[2].payload + b"\x00"), seq=3, says="bytes follow"),
     "a newer schema": Damage(
         do=lambda e: with_fields(e, 1, schema_version=2),
+        seq=1,
+        says="schema_version 2 is not supported",
+        advice=UPGRADE,
+        error=SchemaVersionMismatchError,
+    ),
+    "a newer schema without a field of this one": Damage(
+        do=lambda e: without_field(with_fields(e, 1, schema_version=2), 1, "params"),
         seq=1,
         says="schema_version 2 is not supported",
         advice=UPGRADE,
@@ -188,6 +261,7 @@ def check(error, damage, run_id="run"):
     assert (error.run_id, error.seq) == (run_id, damage.seq)
     assert damage.says in str(error)
     assert damage.advice in str(error)
+    assert damage.field in ("", error.field)
 
 
 def test_the_recording_is_sound_and_relinking_keeps_it_so(whole):
@@ -280,7 +354,7 @@ async def test_a_final_text_that_lies_is_found_by_the_replay(whole):
             await replay_run(Shelf(events), "run", todays())
 
     divergence = raised.value.divergence
-    assert (raised.value.run_id, divergence.seq, divergence.expected_kind) == ("run", 9, Kind.RunCompleted)
+    assert (raised.value.run_id, raised.value.seq, divergence.expected_kind) == ("run", 9, Kind.RunCompleted)
     assert [str(change) for change in divergence.changes] == ["final_text: 'You get nothing.' -> 'You get a refund.'"]
 
 

@@ -332,6 +332,43 @@ async def test_a_damaged_sub_agents_run_is_reported_with_its_own_error():
     assert isinstance(failures[nested], LogCorruptError)
 
 
+async def crashed_inside_a_sub_agent():
+    """A log whose process was killed while a sub-agent was at work, and the id of what that left."""
+    whole, log = MemoryLog(), MemoryLog()
+    recorded = await record(outer(whole))
+    (nested,) = [run.run_id for run in await whole.list_runs() if run.run_id != "run"]
+    left = (await whole.read(nested))[:3]
+    before = [event for event in recorded.events if event.ts <= left[-1].ts]
+    await log.append("run", before)
+    await log.append(nested, left)
+    return log, nested
+
+
+async def test_a_sub_agents_run_that_a_crash_left_behind_is_no_failure():
+    """The resumed run had another one in its place, and nobody can finish the old one."""
+    log, nested = await crashed_inside_a_sub_agent()
+    await outer(log).resume("run")
+
+    assert await replay_all(log, outer) == {}
+    named = await replay_all(log, outer, run_ids=[nested])
+    assert "never ended" in str(named[nested])
+
+
+async def test_a_run_that_a_crash_left_behind_is_a_failure_if_it_may_be_the_agents_own():
+    """Or if nobody went on with the run around it."""
+    log, nested = await crashed_inside_a_sub_agent()
+    assert set(await replay_all(log, outer)) == {"run", nested}
+
+    await outer(log).resume("run")
+    first, began = (await log.read("run"))[0], (await log.read(nested))[0].ts
+    await log.append("twin", [replace(first, run_id="twin", ts=began)])
+
+    failures = await replay_all(log, outer)
+
+    assert set(failures) == {"twin"}
+    assert "never ended" in str(failures["twin"])
+
+
 async def test_concurrent_runs_of_one_agent_are_each_judged():
     """They begin while a tool of another one is at work, and are no part of it."""
     log, go_on, at_work = MemoryLog(), asyncio.Event(), asyncio.Event()

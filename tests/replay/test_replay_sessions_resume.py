@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 
 import pytest
 
 from starling import MemoryLog, SQLiteLog, ambient, step, tool
-from starling.errors import LogWriteError, NondeterminismError, PartialToolCallError, RunAlreadyTerminalError
+from starling.errors import (
+    LogWriteError,
+    NondeterminismError,
+    PartialToolCallError,
+    RunAlreadyTerminalError,
+    RunCutOffError,
+    RunInUseError,
+)
 from starling.event import Chain, Kind, validate
 from starling.replay import RecordingSession, ReplayingSession
 from starling.testing import ScriptedProvider, append_run_started
@@ -70,7 +78,7 @@ async def until_it_is_done(log, goal="go", extra="", today=clerk):
             return errors, await today(log).run(goal)
         except LogWriteError as error:
             run_id = error.run_id
-            errors.append((type(error), error.seq))
+            errors.append(error.seq)
             log.mend()
 
 
@@ -164,6 +172,43 @@ async def test_what_arrived_though_the_log_said_it_failed_is_in_the_recording():
     assert len(errors) == 1
     assert session.failures == []
     assert same.run_id == result.run_id
+
+
+async def test_a_call_whose_run_was_taken_over_plays_back_as_one():
+    """The recording cannot say whether its log had failed; handlers of either find it."""
+
+    async def program():
+        log, waits, goes_on = MemoryLog(), asyncio.Event(), asyncio.Event()
+
+        @tool
+        async def wait() -> str:
+            waits.set()
+            await goes_on.wait()
+            return "waited"
+
+        def waiter():
+            return agent(calls("wait"), wait, log=log)
+
+        first = asyncio.ensure_future(waiter().run_with_id("run", "go"))
+        if ambient.active().replaying:
+            goes_on.set()
+            await asyncio.wait([first])
+        else:
+            await waits.wait()
+        goes_on.set()
+        result = await agent(ScriptedProvider().text("done"), wait, log=log).resume("run")
+        with pytest.raises(RunInUseError) as raised:
+            await first
+        return raised.value, result
+
+    runs, (error, result) = await recorded(program)
+    session, (again, same) = await replayed(runs, program)
+
+    seam = next(event.seq for event in runs[0].events if event.kind is Kind.RunResumed)
+    assert type(error) is RunInUseError
+    assert session.failures == []
+    assert (type(again), again.run_id, again.seq) == (RunCutOffError, "run", seam)
+    assert same.merkle_root == result.merkle_root
 
 
 # --- what changed is found

@@ -1,10 +1,9 @@
 """The guard against undeclared nondeterminism: it finds every way past `step`, and nothing else."""
 
 # The calls are what is tested, in the very forms that the rules advise against; each stands in a frame of its own.
-# ruff: noqa: DTZ002, DTZ005, DTZ011, PLW0108, PTH123, ASYNC210, ASYNC240
+# ruff: noqa: DTZ002, DTZ003, DTZ005, DTZ011, PLW0108, PTH123, ASYNC210
 
 import asyncio
-import cProfile
 import datetime as dt
 import importlib
 import io
@@ -16,11 +15,10 @@ import secrets
 import socket
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 import uuid
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from datetime import datetime as moment
@@ -28,52 +26,24 @@ from pathlib import Path
 from random import choice, randint
 from random import random as fraction
 from secrets import token_hex
+from time import localtime as local
 from time import time as clock
 from uuid import uuid4
 
 import httpx
+import pydantic
 import pytest
 
-from starling import Agent, Config, MemoryLog, ambient, replay, step, tool
+from starling import Agent, Config, MemoryLog, step, tool
 from starling.agent import CustomLoop
 from starling.instrumentation import NoMetrics
 from starling.provider import Message, Request
 from starling.provider.openai import OpenAI
-from starling.replay import RecordingSession, UndeclaredCalls
 from starling.testing import OpenAIServer, Script, ScriptedProvider
 from tests.agent_kit import MODEL, agent, calls
+from tests.undeclared_kit import observing, recording, undeclared
 
 HERE = Path(__file__)
-
-
-@contextmanager
-def recording(*roots, foreign=()):
-    """Every run in the block is recorded and watched."""
-    session = RecordingSession(UndeclaredCalls(roots or [HERE.parent], foreign))
-    with ambient.override(session):
-        yield session
-    assert sys.getprofile() is None
-
-
-async def undeclared(body, *, kind="async", roots=(), **wiring):
-    """What is found while a tool runs ``body``, in its own right or for another tool that it stands behind."""
-
-    @tool
-    async def asynchronous() -> str:
-        value = body()
-        if asyncio.iscoroutine(value):
-            await value
-        return "done"
-
-    @tool
-    def synchronous() -> str:
-        body()
-        return "done"
-
-    chosen = {"async": asynchronous, "sync": synchronous}[kind]
-    with recording(*roots) as session:
-        await agent(calls(chosen.name), chosen, **wiring).run("go")
-    return session.undeclared
 
 
 @pytest.fixture
@@ -108,9 +78,27 @@ class Stamped:
     key: uuid.UUID = field(default_factory=uuid.uuid4)
 
 
+class Later(moment):
+    """The project's own kind of instant."""
+
+
+class Model(pydantic.BaseModel):
+    key: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    key: uuid.UUID = pydantic.Field(default_factory=uuid.uuid4)
+
+
 class Dice(random.Random):
     def roll(self):
         return self.randint(1, 6)
+
+
+def utcnow():
+    with pytest.warns(DeprecationWarning, match="utcnow") if sys.version_info >= (3, 12) else nullcontext():
+        dt.datetime.utcnow()
 
 
 FOUND = [
@@ -121,6 +109,17 @@ FOUND = [
     ("datetime.now()", lambda: dt.datetime.now()),
     ("datetime.now()", lambda: moment.now(dt.UTC)),
     ("datetime.today()", lambda: moment.today()),
+    ("datetime.utcnow()", utcnow),
+    ("Later.now()", lambda: Later.now()),
+    ("Later.today()", lambda: Later.today()),
+    ("time.localtime()", lambda: time.localtime()),
+    ("time.gmtime()", lambda: time.gmtime()),
+    ("time.ctime()", lambda: time.ctime()),
+    ("time.asctime()", lambda: time.asctime()),
+    ("time.strftime()", lambda: time.strftime("%Y")),
+    ("time.localtime()", lambda: local()),
+    ("uuid.uuid4()", lambda: Model()),
+    ("uuid.uuid4()", lambda: Checked()),
     ("date.today()", lambda: dt.date.today()),
     ("date.today()", lambda: date.today()),
     ("uuid.uuid1()", lambda: uuid.uuid1()),
@@ -149,7 +148,6 @@ FOUND = [
     ("Dice().randint()", lambda: Dice().roll()),
     ("open()", lambda: open(HERE).close()),
     ("open()", lambda: io.open(HERE, "rb").close()),  # noqa: UP020
-    ("open()", lambda: open(os.devnull, "r+").close()),
     ("os.open()", read_through_descriptor),
     ("Path.read_text()", lambda: HERE.read_text()),
     ("Path.read_bytes()", lambda: HERE.read_bytes()),
@@ -358,7 +356,19 @@ def draws_from_seeded_generators():
 def measures():
     time.monotonic()
     time.perf_counter_ns()
+    os.getpid()
+
+
+def formats():
+    then = time.gmtime(0)
+    time.localtime(0)
+    time.ctime(0)
+    time.asctime(then)
+    time.strftime("%Y", then)
+    time.strftime(*("%Y", then))
     dt.datetime.fromtimestamp(0, dt.UTC)
+    Later.fromtimestamp(0, dt.UTC)
+    Later(2026, 1, 1).strftime("%Y")
 
 
 def declares():
@@ -385,6 +395,7 @@ FINE = [
     writes_files,
     draws_from_seeded_generators,
     measures,
+    formats,
     lambda: tempfile.mkdtemp(dir=tempfile.mkdtemp()),
     lambda: logging.getLogger("project").warning("x", exc_info=ValueError()),
     lambda: asyncio.sleep(0.001),
@@ -392,7 +403,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-@pytest.mark.parametrize("body", [*FINE[:6], declares])
+@pytest.mark.parametrize("body", [*FINE[:7], declares])
 async def test_what_decides_nothing_is_no_false_alarm(body, kind):
     if body is declares and kind == "async":
         body = declares_asynchronously
@@ -515,6 +526,32 @@ async def test_what_serves_the_run_itself_is_no_false_alarm(port):
     assert session.undeclared == ()
 
 
+PROCESSING = """
+def log(processor):
+    processor({"event": "hello"})
+"""
+
+
+@pytest.mark.parametrize("library", ["structlog", "loguru", "other"])
+async def test_what_a_logging_library_calls_back_is_no_false_alarm(library, tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / library
+    package.mkdir(parents=True)
+    (package / "watched_logger.py").write_text(PROCESSING)
+    monkeypatch.syspath_prepend(package)
+
+    def stamps(event):
+        event["at"] = time.time()
+
+    def logs():
+        import watched_logger
+
+        watched_logger.log(stamps)
+
+    found = await undeclared(logs)
+    del sys.modules["watched_logger"]
+    assert [call.what for call in found] == (["time.time()"] if library == "other" else [])
+
+
 async def test_a_logger_that_connects_is_no_false_alarm(port):
     def logs_to_a_socket():
         handler = logging.handlers.SocketHandler("127.0.0.1", port)
@@ -538,7 +575,7 @@ async def test_code_around_the_run_is_no_false_alarm():
 
     @tool
     async def waits() -> str:
-        assert sys.getprofile() is not None
+        assert observing()
         meanwhile.set()
         await over.wait()
         return "done"
@@ -641,132 +678,3 @@ async def test_a_run_inside_a_side_effect_is_not(blocking):
         return (await one.run("go")).final_text
 
     assert await undeclared(declared, kind="sync" if blocking else "async") == ()
-
-
-# --- who else profiles
-
-
-async def test_runs_that_overlap_share_one_profile_function():
-    first_is_over, second_waits = asyncio.Event(), asyncio.Event()
-
-    @tool
-    async def quick() -> str:
-        await second_waits.wait()
-        return "done"
-
-    @tool
-    async def slow() -> str:
-        second_waits.set()
-        await first_is_over.wait()
-        time.time()
-        return "done"
-
-    async def first():
-        await agent(calls("quick"), quick).run("go")
-        first_is_over.set()
-
-    with recording() as session:
-        await asyncio.gather(first(), agent(calls("slow"), slow).run("go"))
-    assert [call.tool for call in session.undeclared] == ["slow"]
-
-
-async def test_a_profiler_that_is_at_work_is_left_alone():
-    events = []
-
-    def mine(frame, event, arg):
-        events.append(event)
-
-    @tool
-    async def look() -> str:
-        time.time()
-        HERE.read_text()
-        return "same" if sys.getprofile() is mine else "replaced"
-
-    session = RecordingSession(UndeclaredCalls([HERE.parent]))
-    sys.setprofile(mine)
-    try:
-        with ambient.override(session):
-            one = agent(calls("look"), look)
-            result = await one.run("go")
-        assert sys.getprofile() is mine
-    finally:
-        sys.setprofile(None)
-    completed = [event.decode() for event in await one.log.read(result.run_id)]
-    assert [payload.result for payload in completed if hasattr(payload, "result")] == ["same"]
-    assert "c_call" in events
-    assert [call.what for call in session.undeclared] == ["Path.read_text()"]  # files are heard of in another way
-
-
-async def test_a_profiler_that_a_tool_switches_on_is_left_alone():
-    profiler = cProfile.Profile()
-
-    @tool
-    async def profiled() -> str:
-        profiler.enable()
-        return "done"
-
-    session = RecordingSession(UndeclaredCalls([HERE.parent]))
-    with ambient.override(session):
-        await agent(calls("profiled"), profiled).run("go")
-    profiler.disable()
-    assert profiler.getstats()
-    assert sys.getprofile() is None
-
-
-@pytest.mark.parametrize("fails", [True, False])
-async def test_nothing_is_left_installed_in_threads(fails):
-    seen = []
-
-    @tool
-    def look() -> str:
-        seen.append(sys.getprofile())
-        if fails:
-            raise ValueError
-        return "done"
-
-    with recording(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("starling.tool._threads._idle", [])
-        await agent(calls("look"), look, tool_errors="report").run("go")
-        await agent(calls("look"), look, tool_errors="report").run("go")
-        with ambient.override(None):
-            await agent(calls("look"), look, tool_errors="report").run("go")
-    assert [profile is None for profile in seen] == [False, False, True]
-
-
-async def test_replays_and_unwatched_recordings_install_nothing():
-    seen = []
-
-    @tool
-    async def look() -> str:
-        seen.append(sys.getprofile())
-        time.time()
-        return "done"
-
-    session = RecordingSession()
-    one = agent(calls("look"), look)
-    with ambient.override(session):
-        result = await one.run("go")
-    assert await replay(one.log, result.run_id, agent(ScriptedProvider(), look)) == ()
-    assert seen == [None, None]
-    assert session.undeclared == ()
-
-
-def test_a_thread_whose_run_was_closed_elsewhere_is_let_go():
-    """The garbage collector closes a forgotten run in whichever thread it happens to work."""
-    entered, closed, seen = threading.Event(), threading.Event(), []
-    watching = UndeclaredCalls([HERE.parent]).watch_thread()
-
-    def body():
-        watching.__enter__()
-        seen.append(sys.getprofile() is None)
-        entered.set()
-        closed.wait()
-        seen.append(sys.getprofile() is None)
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    entered.wait()
-    watching.__exit__(None, None, None)
-    closed.set()
-    thread.join()
-    assert seen == [False, True]

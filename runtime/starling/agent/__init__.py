@@ -4,6 +4,7 @@ _agent       the value and its entry points
 _custom      a loop of the user's own in its place
 _config      what it is told once
 _wiring      its parts as one value, and the RunStarted that follows from them
+_tail        in mode tail: live, and answered by a recording for as long as nothing differs
 _execute     one run from first to last event, live or replayed
 _loop        model, tools, model, …; how an end becomes a terminal event
 _transcript  the conversation as the provider is shown it

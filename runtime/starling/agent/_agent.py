@@ -11,7 +11,7 @@ from starling.agent._config import check_run_id
 from starling.agent._live import resume_run, run_goal
 from starling.agent._recorded import Recording, replay_recorded
 from starling.agent._stream import Done, news_of
-from starling.agent._wiring import Wiring, run_started
+from starling.agent._wiring import Wiring, asyncio_loop, run_started
 from starling.instrumentation import NoMetrics
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Agent:
     async def _observed(self, goal: str) -> AsyncGenerator[Event | Done, None]:
         """Events as they are committed, then one `Done`."""
         queue: asyncio.Queue[Event | Done] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
+        loop = asyncio_loop()
         seen: list[Event] = []
 
         def observe(events: Sequence[Event]) -> None:

@@ -14,7 +14,7 @@ from starling.event import RunCancelled
 from starling.step._interruption import cuts_short
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from starling.agent._execute import Finished
     from starling.event import Payload
@@ -26,22 +26,29 @@ _GRACE_S = 1.0
 _LONGEST_WAIT_S = 10.0
 
 
-async def as_cancelled(replaying: Awaitable[Finished], last: Payload) -> Finished:
+async def as_cancelled(
+    replaying: Awaitable[Finished], last: Payload, *, follows: Callable[[], bool] = lambda: True
+) -> Finished:
     """Replay a run; if its caller cancelled it, let today's caller do so.
 
     Args:
         replaying: the replay. last: the run's last recorded event.
+        follows: whether the run still is the recorded one; if not, it is cancelled at once like any other.
     """
     if not isinstance(last, RunCancelled) or not cuts_short(last):
         return await replaying
     now = asyncio.get_running_loop().time
     until = now() + min(last.duration_ms / 1000 + _GRACE_S, _LONGEST_WAIT_S)
     task = asyncio.create_task(_ending(replaying))
-    cancelled = await _end_of(task)
+    cancelled = await _end_of(task, follows)
     finished: Finished
     finished, error = task.result()
     if error is not None:
         raise error
+    if not isinstance(finished.error, asyncio.CancelledError):  # it has become another run
+        if cancelled is not None:
+            raise cancelled
+        return finished
     try:
         if cancelled is not None:
             raise cancelled
@@ -62,18 +69,22 @@ async def _ending(replaying: Awaitable[Finished]) -> tuple[Any, BaseException | 
         return None, error
 
 
-async def _end_of(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+async def _end_of(task: asyncio.Task[Any], follows: Callable[[], bool]) -> asyncio.CancelledError | None:
     """Wait until a replay has ended; one that takes too long after a cancellation is cancelled itself.
 
     Returns:
         The cancellation of the caller that came meanwhile.
     """
-    cancelled = None
+    cancelled: asyncio.CancelledError | None = None
+    grace: float | None = None
     while not task.done():
         try:
-            await asyncio.wait([task], timeout=None if cancelled is None else _GRACE_S)
+            await asyncio.wait([task], timeout=grace)
             if not task.done():
                 task.cancel()
         except asyncio.CancelledError as error:
             cancelled = error
+            grace = _GRACE_S if follows() else None
+            if grace is None:
+                task.cancel()
     return cancelled

@@ -27,6 +27,7 @@ from starling.step._frame import enclosing
 from starling.step._interruption import Interruption
 from starling.step._invoke import in_own_task, times_cancelled
 from starling.step._replay import ReplayJournal
+from starling.step._tail import TailJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -174,7 +175,7 @@ async def _carried_out(body: Callable[[], Awaitable[str]], run: Run) -> str:
 
 async def _until_stopped(body: Callable[[], Awaitable[str]], journal: LiveJournal | ReplayJournal) -> Any:
     """Run the loop; on replay no further than where the environment stopped the recorded one, whatever it waits for."""
-    if not isinstance(journal, ReplayJournal):
+    if not isinstance(journal, ReplayJournal | TailJournal):
         return await in_own_task(body)
     cancels = times_cancelled()
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from starling.errors import LogWriteError
+from starling.errors import InvalidAppendError, LogWriteError, RunInUseError
 from starling.event import TERMINAL_KINDS, Chain, event_hash
+from starling.step import _texts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -64,9 +65,26 @@ async def _append(log: EventLog, events: Sequence[Event]) -> None:
     first = events[0]
     try:
         await log.append(first.run_id, events)
+    except InvalidAppendError as error:
+        if not await _holds(log, events[-1]):  # another process may replay the same recording
+            raise RunInUseError(
+                f"run {first.run_id}: another writer is at work on it in the agent's own log, which is to receive what "
+                f"is replayed from seq {first.seq} on: {error}. Give each process that replays a log of its own",
+                run_id=first.run_id,
+                seq=first.seq,
+            ) from error
     except Exception as error:
         raise LogWriteError(
-            f"run {first.run_id}: the agent's own log did not take what was replayed from seq {first.seq} on: {error}",
+            f"run {first.run_id}: the agent's own log did not take what was replayed from seq {first.seq} on: "
+            f"{_texts.said(error)}",
             run_id=first.run_id,
             seq=first.seq,
         ) from error
+
+
+async def _holds(log: EventLog, event: Event) -> bool:
+    try:
+        stored = await log.read(event.run_id)
+    except Exception:  # noqa: BLE001 - the storage is down as well; the first error is the one to report
+        return False
+    return len(stored) >= event.seq and event_hash(stored[event.seq - 1]) == event_hash(event)

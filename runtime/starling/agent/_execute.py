@@ -65,6 +65,7 @@ async def execute(
         dialect=dialect,
         require_raw_response_hash=wiring.config.require_raw_response_hash,
         max_parallel_tools=wiring.config.max_parallel_tools,
+        own_loop=wiring.body is not None,
         metrics=wiring.metrics,
         logger=wiring.logger,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starling.agent._transcript import recorded_messages
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from starling.event import Payload, TurnStarted
+    from starling.provider import Message
     from starling.step._dialect import Dialect
 
-__all__ = ["explain_prompt"]
+__all__ = ["explain_prompt", "rebuilt_request"]
 
 _MESSAGE = re.compile(r"messages\[(\d+)\]")
 _PARTS = {
@@ -56,12 +58,18 @@ def explain_prompt(
 
 def _rebuilt(started: RunStarted, recorded: Sequence[Payload], request: Request, dialect: Dialect) -> Request:
     """The request that these events lead to; an older log lacks the tools, for which today's stand in."""
+    was = rebuilt_request(started, recorded_messages(recorded, dialect))
+    return replace(was, tools=request.tools) if started.tool_schemas and not was.tools else was
+
+
+def rebuilt_request(started: RunStarted, messages: tuple[Message, ...]) -> Request:
+    """The request of an agent's loop, from how its run was wired and what had been said."""
     tools = tuple(ToolDefinition(name=t.name, description=t.description, schema=t.schema) for t in started.tools)
     return Request(
         model=started.model_id,
         system_prompt=started.system_prompt,
-        messages=recorded_messages(recorded, dialect),
-        tools=tools or (None if started.tool_schemas == () else request.tools),
+        messages=messages,
+        tools=tools or None,
         params=started.params,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from starling.agent._cancellation import as_cancelled
 from starling.agent._execute import execute
 from starling.agent._parts import beginning, continuation, orphans, seam_after
 from starling.agent._recorded import Recording, Resumption, replay_recorded
+from starling.agent._tail import tail_of
 from starling.agent._wiring import run_started
 from starling.errors import (
     LogWriteError,
     NondeterminismError,
     PartialToolCallError,
     RunAlreadyTerminalError,
+    RunInUseError,
     RunNotFoundError,
 )
 from starling.event import (
@@ -65,7 +68,7 @@ async def run_from(
 
     async def live(recorder: RunRecorder | None) -> Finished:
         chain = Chain(run_id or (f"{wiring.namespace}/{new_ulid()}" if wiring.namespace else new_ulid()))
-        return await _live(wiring, chain, beginning(wiring, started), OURS, _both(recorder, observe))
+        return await _live(wiring, chain, beginning(wiring, started), OURS, recorder, observe=observe)
 
     return await _in_session(wiring, _intent(started), live, observe)
 
@@ -81,12 +84,12 @@ async def resume_run(wiring: Wiring, run_id: str, extra_message: str, *, reissue
     if not reissue_tools:
         _refuse_orphans(run_id, payloads, dialect)
     today = run_started(wiring, started.goal)
-    _warn_of_other_wiring(wiring, run_id, started, today)
     seam = seam_after(payloads, dialect, extra_message=extra_message, reissue_tools=reissue_tools)
 
     async def live(recorder: RunRecorder | None) -> Finished:
+        _warn_of_other_wiring(wiring, run_id, started, today)
         part = continuation(wiring, payloads, seam, dialect)
-        return await _live(wiring, Chain.resume(events), part, dialect, _both(recorder, None))
+        return await _live(wiring, Chain.resume(events), part, dialect, recorder, held=events)
 
     return await _in_session(wiring, _intent(today, run_id, events), live, None, Resumption(events=events, seam=seam))
 
@@ -146,7 +149,7 @@ async def _in_session(
         except NondeterminismError as error:
             place.diverged(error)
             raise
-        except LogWriteError as error:
+        except (LogWriteError, RunInUseError) as error:
             place.stopped(error.seq)
             raise
         return finished.unwrap()
@@ -169,12 +172,27 @@ def _both(
 
 
 async def _live(
-    wiring: Wiring, chain: Chain, part: Part, dialect: Dialect, committed: Callable[[Sequence[Event]], None]
+    wiring: Wiring,
+    chain: Chain,
+    part: Part,
+    dialect: Dialect,
+    recorder: RunRecorder | None,
+    *,
+    observe: Callable[[Sequence[Event]], None] | None = None,
+    held: Sequence[Event] = (),
 ) -> Finished:
+    """Carry out a run, or what is left of it; ``held`` is what the log holds of it already."""
+    committed = _both(recorder, observe)
+    if recorder is not None:
+        wiring = replace(wiring, provider=recorder.provider(wiring.provider))
+        tail = tail_of(recorder, held, dialect)
+        if tail is not None:
+            return await tail.carry_on(wiring, chain, part, committed=committed, asked=recorder.asked)
     journal = LiveJournal(
         chain,
         wiring.log,
         committed=committed,
+        asked=recorder.asked if recorder is not None else lambda *_: None,
         owned_effects=dialect.owned_effects,
         emit_timeout_s=wiring.config.emit_timeout,
     )

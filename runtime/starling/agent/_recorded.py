@@ -10,12 +10,13 @@ from starling.agent._delivery import delivery
 from starling.agent._execute import execute
 from starling.agent._explanations import explain_prompt
 from starling.agent._parts import Part, beginning, continuation, seam_after
-from starling.errors import LogCorruptError, LogWriteError, NondeterminismError, ProviderModelMismatchError
+from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError, RunCutOffError
 from starling.event import Kind, RunResumed, RunStarted, encode_payload
 from starling.step._compare import carry_over, describe
 from starling.step._dialect import dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._interruption import Interruption
+from starling.step._redaction import redacted
 from starling.step._replay import ReplayJournal
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from starling.event import Event, Payload
     from starling.step._dialect import Dialect
 
-__all__ = ["Recording", "Resumption", "replay_recorded"]
+__all__ = ["Recording", "Resumption", "cut_off", "replay_recorded"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +93,10 @@ async def replay_recorded(
     Raises:
         NondeterminismError: today's code does something else than the recording.
         ProviderModelMismatchError: the agent is wired to another provider, API version or model.
-        LogWriteError: with ``to_seam``, where the recorded process was cut off; or the agent's own log failed.
+        RunCutOffError: with ``to_seam``, where the recorded process was cut off.
+        LogWriteError, RunInUseError: the agent's own log failed, or another writer is at the run there.
     """
+    wiring, started = _redacted(wiring, started, recording.options)
     started = _identity_checked(started, recording)
     dialect = dialect_of(recording.started)
     journal = ReplayJournal(
@@ -147,13 +150,18 @@ async def _parts(
             seam = journal.seam()
             await journal.commit()
         if to_seam:
-            raise LogWriteError(
-                f"run {run_id} was cut off after seq {seam} when it was recorded, and resumed from there: here, as "
-                "there, only Agent.resume goes on",
-                run_id=run_id,
-                seq=seam + 1,
-            )
+            raise cut_off(run_id, seam)
         part = _resumed(wiring, recording, seam, dialect)
+
+
+def cut_off(run_id: str, seq: int) -> RunCutOffError:
+    """The error of a call whose recorded process ended behind this event."""
+    return RunCutOffError(
+        f"run {run_id} was cut off after seq {seq} when it was recorded, and resumed from there: here, as there, only "
+        "Agent.resume goes on",
+        run_id=run_id,
+        seq=seq + 1,
+    )
 
 
 def _resumed(wiring: Wiring, recording: Recording, after: int, dialect: Dialect) -> Part:
@@ -193,7 +201,14 @@ def _check_same(recording: Recording, index: int, produced: Payload) -> None:
     divergence = describe(
         recorded, produced, options, run_id=run_id, seq=index + 1, length=len(recording.events), call_id=""
     )
-    raise NondeterminismError(divergence.text, run_id=run_id, divergences=(divergence,))
+    raise NondeterminismError(divergence.text, divergences=(divergence,))
+
+
+def _redacted(wiring: Wiring, started: RunStarted, options: ReplayOptions) -> tuple[Wiring, RunStarted]:
+    """Today's parts as the recording has them, if it was redacted: so the requests are made of redacted texts alone."""
+    kept = redacted(started, options.redact)
+    assert isinstance(kept, RunStarted)  # a redaction keeps the kind
+    return (wiring, started) if kept is started else (wiring.telling(kept), kept)
 
 
 def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
@@ -220,7 +235,7 @@ def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
         changes=changes,
         length=len(recording.events),
     )
-    raise ProviderModelMismatchError(divergence.text, run_id=divergence.run_id, divergences=(divergence,))
+    raise ProviderModelMismatchError(divergence.text, divergences=(divergence,))
 
 
 def _identity(started: RunStarted) -> str:

@@ -121,6 +121,12 @@ class Transcript:
             said=tuple(self._said),
         )
 
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """All that was said: what the next request will show."""
+        open_turn = self.open_turn
+        return (*self.messages, *(open_turn.messages(self._dialect) if open_turn else ()))
+
     def feed(self, index: int, payload: Payload) -> None:
         """Take the next event."""
         announced, self._announced = self._announced, ""
@@ -176,9 +182,7 @@ class Transcript:
 
 def recorded_messages(payloads: Sequence[Payload], dialect: Dialect) -> tuple[Message, ...]:
     """The conversation that a recorded run had led to when its last given event was written."""
-    transcript = Transcript.of(payloads, dialect)
-    open_turn = transcript.open_turn
-    return (*transcript.messages, *(open_turn.messages(dialect) if open_turn else ()))
+    return Transcript.of(payloads, dialect).conversation
 
 
 def _block(emitted: ReasoningEmitted) -> Reasoning:

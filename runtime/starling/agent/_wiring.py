@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from starling._cbor import Raw, encode, written
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from starling.step._run import Run
     from starling.tool import Tool
 
-__all__ = ["Wiring", "recordable", "run_started"]
+__all__ = ["Wiring", "asyncio_loop", "recordable", "run_started"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Wiring:
 
     Attributes:
         body: a loop of the user's own, to its final text; None for an agent's.
+        told: the tools as the model is told of them where a replay redacts that; empty: as they describe themselves.
     """
 
     provider: Provider
@@ -54,22 +56,50 @@ class Wiring:
     namespace: str = ""
     metrics: Metrics = field(default_factory=NoMetrics)
     body: Callable[[Run], Awaitable[str]] | None = None
+    told: tuple[ToolDefinition, ...] = ()
 
     def check(self) -> None:
-        """Refuse a wiring that cannot run."""
+        """Refuse a wiring that cannot run, or cannot run here.
+
+        Raises:
+            AgentConfigError: it says what is wrong.
+        """
+        asyncio_loop()
         check_wiring(self.provider, self.config, self.log, self.tools, self.namespace)
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         """The tools as the model is told of them, in the agent's order."""
-        return tuple(
+        return self.told or tuple(
             ToolDefinition(name=tool.name, description=tool.description, schema=tool.schema) for tool in self.tools
         )
+
+    def telling(self, started: RunStarted) -> Wiring:
+        """The same parts, with what the model is told of them as this first event has it."""
+        config = replace(self.config, system_prompt=started.system_prompt, params=started.params)
+        told = tuple(ToolDefinition(name=t.name, description=t.description, schema=t.schema) for t in started.tools)
+        return replace(self, config=config, told=told)
 
     @property
     def logger(self) -> logging.Logger:
         """Where the run's start and end are logged."""
         return self.config.logger or logging.getLogger("starling")
+
+
+def asyncio_loop() -> asyncio.AbstractEventLoop:
+    """The loop that the caller runs on.
+
+    Raises:
+        AgentConfigError: it is another library's.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise AgentConfigError(
+            "starling: agents run on asyncio, and this coroutine is run by something else, such as trio. Call "
+            "run_sync, which brings a loop of its own, or run the test on asyncio (with anyio: a fixture anyio_backend "
+            "that returns 'asyncio')"
+        ) from None
 
 
 def run_started(wiring: Wiring, goal: str) -> RunStarted:

@@ -50,7 +50,7 @@ from starling.event._payloads import (
     UserMessageAppended,
 )
 from starling.event._totals import RunTotals, misstated, totals
-from starling.event._validate import validate, validate_prefix
+from starling.event._validate import validate, validate_prefix, validate_recording
 
 __all__ = [
     "RULES",
@@ -102,4 +102,5 @@ __all__ = [
     "totals",
     "validate",
     "validate_prefix",
+    "validate_recording",
 ]

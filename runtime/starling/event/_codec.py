@@ -1,8 +1,9 @@
 """Payloads to canonical CBOR and back.
 
-Reading takes what the original takes (absent fields get their zero value, unknown ones are skipped) but no bytes that
-are not canonical. Mostly the proof is cheap: the payload, written again, gives the same bytes. Only where fields were
-absent or unknown is the whole map encoded to compare.
+Reading skips fields that it does not know. One of another type is a damaged log, and so is a mandatory one that is
+absent; only `load_payload`, for what has to agree with the original on every log, takes that for zero as it does. Bytes
+must be canonical. Mostly the proof is cheap: the payload, written again, gives the same bytes. Only where fields were
+absent or unknown is the map looked at, and encoded to compare.
 """
 
 from __future__ import annotations
@@ -45,27 +46,42 @@ def decode_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH)
     """Return the payload that ``data`` holds.
 
     Raises:
-        LogCorruptError: no kind of that number, not canonical CBOR, nested deeper than ``max_depth``, or a field with
-            another type than its kind gives it (the message names the field).
+        LogCorruptError: no kind of that number, not canonical CBOR, nested deeper than ``max_depth``, or a field that
+            is missing or has another type than its kind gives it (``field`` and the message name it).
     """
-    return load_payload(kind, data, max_depth=max_depth)[0]
+    payload, found, same = _load(kind, data, max_depth)
+    missing = "" if same else RECORDS[payload.KIND].missing(found)
+    if missing:
+        raise LogCorruptError(f"{payload.KIND}{missing}: missing", field=missing.removeprefix("."))
+    return payload
 
 
 def load_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH) -> tuple[Payload, dict[str, Any]]:
-    """Return the payload, as `decode_payload` does, and the map it was read from (absent fields are not zero there)."""
+    """Return the payload, with zero for what is absent, and the map it was read from (where it is absent).
+
+    Raises:
+        LogCorruptError: as `decode_payload`, but for missing fields.
+    """
+    payload, found, _ = _load(kind, data, max_depth)
+    return payload, found
+
+
+def _load(kind: int, data: bytes, max_depth: int) -> tuple[Payload, dict[str, Any], bool]:
+    """The payload, the map, and whether the one written again is the other: then nothing was absent or unknown."""
     if kind not in RECORDS:
         raise LogCorruptError(f"{kind_name(kind)} is no event kind that this version knows; upgrade pytest-starling")
     kind = Kind(kind)
     try:
         found = _cbor.load(data)
         payload = RECORDS[kind].read(found)
-        if not _same_again(payload, data, max_depth):
+        same = _same_again(payload, data, max_depth)
+        if not same:
             _cbor.check_canonical(found, data, max_depth=max_depth)
     except WrongTypeError as exc:
         raise LogCorruptError(f"{kind}{exc.path}: {exc.what}", field=exc.path.removeprefix(".")) from None
     except LogCorruptError as exc:
         raise LogCorruptError(f"{kind} payload: {exc}") from exc
-    return cast("Payload", payload), found
+    return cast("Payload", payload), found, same
 
 
 def _same_again(payload: Payload, data: bytes, max_depth: int) -> bool:

@@ -43,7 +43,7 @@ class Event:
             return decode_payload(self.kind, self.payload)
         except LogCorruptError as exc:
             raise LogCorruptError(
-                f"run {self.run_id}, seq {self.seq}: {exc}", run_id=self.run_id, seq=self.seq, field=_field_of(exc)
+                f"run {self.run_id}, seq {self.seq}: {exc}", run_id=self.run_id, seq=self.seq, field=exc.field
             ) from exc
 
 
@@ -139,7 +139,3 @@ def _payload_bytes(found: dict[str, Any]) -> bytes:
         return _cbor.encode(found["payload"], max_depth=_cbor.READ_DEPTH)
     except UnencodableValueError as exc:
         raise LogCorruptError(f"event envelope: payload: {exc}", field="payload") from exc
-
-
-def _field_of(exc: LogCorruptError) -> str:
-    return str(getattr(exc, "field", ""))

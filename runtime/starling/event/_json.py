@@ -76,7 +76,7 @@ def _value(item: Field, found: dict[str, Any]) -> str:
         return "null" if item.name not in found else _base64(_cbor.encode(value, max_depth=_cbor.READ_DEPTH))
     if record is not None and value is not None:
         return f"[{','.join(_record(record, one) for one in value)}]" if item.wire.many else _record(record, value)
-    return _scalar(None if record is not None else item.wire.read(value))
+    return _scalar(None if record is not None else found.get(item.name, item.wire.zero))
 
 
 def _scalar(value: Any) -> str:

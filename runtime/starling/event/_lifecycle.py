@@ -25,6 +25,7 @@ class Does(Enum):
 
     NOTHING = "-"
     OPENS = "opens"
+    BELONGS = "names it"
     CLOSES = "closes"
     INTERRUPTS = "closes, if one is open"
     CLEARS = "forgets"
@@ -33,18 +34,19 @@ class Does(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What one kind may do. ``terminal`` kinds end the run: exactly one, and last."""
+    """What one kind may do. ``first``: it begins the run, and stands nowhere else. ``terminal``: it ends the run."""
 
     turn: Does = Does.NOTHING
     call: Does = Does.NOTHING
+    first: bool = False
     terminal: bool = False
 
 
 RULES: Final[dict[Kind, Rule]] = {
-    Kind.RunStarted: Rule(),
+    Kind.RunStarted: Rule(first=True),
     Kind.UserMessageAppended: Rule(),
     Kind.TurnStarted: Rule(turn=Does.OPENS),
-    Kind.ReasoningEmitted: Rule(),
+    Kind.ReasoningEmitted: Rule(turn=Does.BELONGS),
     Kind.AssistantMessageCompleted: Rule(turn=Does.CLOSES),
     Kind.ToolCallScheduled: Rule(call=Does.OPENS),
     Kind.ToolCallCompleted: Rule(call=Does.CLOSES),
@@ -94,6 +96,8 @@ class Lifecycle:
         if self.ended:
             raise _illegal(kind, seq, f"the run ended before it, with {kind_name(self.last or 0)}")
         rule = RULES[Kind(kind)] if kind in RULES else _FREE
+        if rule.first and self.last is not None:
+            raise _illegal(kind, seq, "a run begins once")
         if rule.turn is not Does.NOTHING:
             self._turn(rule.turn, kind, str(getattr(payload, "turn_id", "")), seq)
         if rule.call is not Does.NOTHING:
@@ -105,13 +109,13 @@ class Lifecycle:
             raise _illegal(kind, seq, "turn_id is empty")
         if does is Does.OPENS and self.open_turn:
             raise _illegal(kind, seq, f"turn {self.open_turn!r} is still open")
-        if does is Does.CLOSES and turn != self.open_turn:
+        if does in (Does.BELONGS, Does.CLOSES) and turn != self.open_turn:
             raise _illegal(kind, seq, f"turn {turn!r} is not the open one ({self.open_turn!r})")
         if does is Does.INTERRUPTS and turn and self.open_turn not in ("", turn):
             raise _illegal(kind, seq, f"turn {turn!r} is not the open one ({self.open_turn!r})")
         if does is Does.SETTLES and self.open_turn:
             raise _illegal(kind, seq, f"turn {self.open_turn!r} is still open")
-        self.open_turn = turn if does is Does.OPENS else ""
+        self.open_turn = turn if does in (Does.OPENS, Does.BELONGS) else ""
 
     def _call(self, does: Does, kind: int, payload: Any, seq: int) -> None:
         match does:
@@ -140,10 +144,14 @@ class Lifecycle:
 def describe_rules() -> str:
     """Return `RULES` as a Markdown table, for the documentation."""
     rows = [
-        f"| {kind.value} | `{kind}` | {rule.turn.value} | {rule.call.value} | {'yes' if rule.terminal else '-'} |"
+        f"| {kind.value} | `{kind}` | {rule.turn.value} | {rule.call.value} | {_bound(rule)} |"
         for kind, rule in RULES.items()
     ]
-    return "\n".join(("| # | kind | open turn | call | ends the run |", "|---|---|---|---|---|", *rows))
+    return "\n".join(("| # | kind | open turn | call | place |", "|---|---|---|---|---|", *rows))
+
+
+def _bound(rule: Rule) -> str:
+    return "first" if rule.first else "last" if rule.terminal else "-"
 
 
 def _call_text(call: tuple[str, int]) -> str:

@@ -92,8 +92,9 @@ class PlannedToolUse:
 class EffectError:
     """An exception as it is recorded: its qualified name, its text, and what those two alone would not bring back.
 
-    ``args`` is the list of its constructor's arguments, ``state`` its attributes by name; both are plain data. The
-    arguments of an exception group are its message and its members, each a map of these same fields.
+    ``args`` is the list of its constructor's arguments, or a map of one key, ``starling/maker``, to the name of the
+    class method that makes it and the list of that one's. ``state`` holds its attributes by name, ``__cause__`` among
+    them. Both are plain data; what is none has a form, a map of one key that begins with ``starling/``.
     """
 
     type: str

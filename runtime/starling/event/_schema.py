@@ -1,7 +1,8 @@
 """The payload classes read as a table: for each record its fields, and for each field how it crosses the wire.
 
 A field's annotation picks its `Wire` (see `_SCALARS`; ``tuple[X, ...]`` is a list of records, ``X | None`` one that may
-be absent). Reading follows the original, which takes an absent or null field for its zero value.
+be absent). Reading follows the original in taking an absent field for its zero value (`Record.missing` names the one
+that must not be absent); null stands only for a byte string, a list or a free-form value.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Wire:
         write: value (and, where ``deep``, the levels of nesting left) → CBOR item. Raises whatever the wrong type
             provokes; the caller finds out which field it was.
         read: decoded CBOR → value. Raises `WrongTypeError`.
+        zero: what stands for an absent field.
         record: the class of nested records, if that is what it holds.
         many: whether it holds a list of those.
         deep: whether ``write`` takes the levels of nesting left.
@@ -50,6 +52,7 @@ class Wire:
     name: str
     write: Callable[..., bytes]
     read: Callable[[Any], Any]
+    zero: Any = None
     record: Record | None = None
     many: bool = False
     deep: bool = False
@@ -67,6 +70,16 @@ class Field:
     def write(self, value: Any, room: int) -> bytes:
         """Return the CBOR item of the field's ``value``."""
         return self.wire.write(value, room) if self.wire.deep else self.wire.write(value)
+
+    def missing(self, value: Any) -> str:
+        """Return the place, inside the field's decoded ``value``, of a mandatory field that is absent; see `Record`."""
+        record = self.wire.record
+        if record is None or value is None:
+            return ""
+        if not self.wire.many:
+            return record.missing(value)
+        lacking = ((at, record.missing(one)) for at, one in enumerate(value))
+        return next((f"[{at}]{path}" for at, path in lacking if path), "")
 
     @property
     def free_form(self) -> bool:
@@ -92,24 +105,36 @@ class Record:
             raise WrongTypeError(_mismatch(value, "a map"))
         found: dict[str, Any] = {}
         for item in self.fields:
-            try:
-                found[item.name] = item.wire.read(value.get(item.name))
-            except WrongTypeError as exc:
-                exc.path = f".{item.name}{exc.path}"
-                raise
+            if item.name in value:
+                try:
+                    found[item.name] = item.wire.read(value[item.name])
+                except WrongTypeError as exc:
+                    exc.path = f".{item.name}{exc.path}"
+                    raise
+            elif not item.optional:
+                found[item.name] = item.wire.zero
         return self.cls(**found)
+
+    def missing(self, value: dict[str, Any]) -> str:
+        """Return the place of the first mandatory field that a map which can be read lacks; empty if it lacks none."""
+        for item in self.fields:
+            if item.name in value:
+                inside = item.missing(value[item.name])
+                if inside:
+                    return f".{item.name}{inside}"
+            elif not item.optional:
+                return f".{item.name}"
+        return ""
 
 
 def _mismatch(value: Any, expected: str) -> str:
     return f"{'null' if value is None else type(value).__name__} where {expected} belongs"
 
 
-def _reader(expected: str, zero: Any, *types: type) -> Callable[[Any], Any]:
+def _reader(expected: str, *types: type) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if type(value) in types:
             return value
-        if value is None:
-            return zero
         raise WrongTypeError(_mismatch(value, expected))
 
     return read
@@ -122,25 +147,13 @@ def _integer(name: str, low: int, high: int) -> Wire:
         raise WrongTypeError(f"{value} is outside {name}")
 
     def read(value: Any) -> int:
-        if value is None:
-            return 0
         if type(value) is not int:
             raise WrongTypeError(_mismatch(value, name))
         if not low <= value < high:
             raise WrongTypeError(f"{value} is outside {name}")
         return value
 
-    return Wire(name=name, write=write, read=read, source=_SHORT_INT)
-
-
-def _read_float(value: Any) -> float:
-    if type(value) is float:
-        return value
-    if value is None:
-        return 0.0
-    if type(value) is not int:
-        raise WrongTypeError(_mismatch(value, "a float"))
-    return float(value)
+    return Wire(name=name, write=write, read=read, zero=0, source=_SHORT_INT)
 
 
 def _write_bool(value: bool) -> bytes:
@@ -157,14 +170,14 @@ _SHORT_TEXT = "(texts[len(t)] + t if len(t := {value}.encode('utf-8', lone)) < 2
 _DEEP = "{write}({value}, room)"
 
 _SCALARS: dict[str, Wire] = {
-    "str": Wire(name="a text", write=_cbor.text_item, read=_reader("a text", "", str), source=_SHORT_TEXT),
+    "str": Wire(name="a text", write=_cbor.text_item, read=_reader("a text", str), zero="", source=_SHORT_TEXT),
     "int": _integer("a 64-bit integer", -(1 << 63), 1 << 63),
     "Uint32": _integer("an unsigned 32-bit integer", 0, 1 << 32),
     "Uint64": _integer("an unsigned 64-bit integer", 0, 1 << 64),
-    "float": Wire(name="a float", write=_cbor.float_item, read=_read_float),
-    "bool": Wire(name="a bool", write=_write_bool, read=_reader("a bool", False, bool)),
-    "bytes": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", b"", bytes)),
-    "bytes | None": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", None, bytes)),
+    "float": Wire(name="a float", write=_cbor.float_item, read=_reader("a float", float), zero=0.0),
+    "bool": Wire(name="a bool", write=_write_bool, read=_reader("a bool", bool), zero=False),
+    "bytes": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", bytes), zero=b""),
+    "bytes | None": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", bytes, type(None))),
     "Any": Wire(name="a value", write=_cbor.item, read=lambda value: value, deep=True, source=_DEEP),
 }
 
@@ -182,7 +195,7 @@ def _list_of(record: Record) -> Wire:
             raise WrongTypeError(_mismatch(values, "a list"))
         return tuple(_read_at(record, at, value) for at, value in enumerate(values))
 
-    return Wire(name="a list", write=write, read=read, record=record, many=True, deep=True, source=_DEEP)
+    return Wire(name="a list", write=write, read=read, zero=(), record=record, many=True, deep=True, source=_DEEP)
 
 
 def _read_at(record: Record, at: int, value: Any) -> Any:
@@ -199,10 +212,7 @@ def _one_of(record: Record) -> Wire:
     def write(value: Any, room: int) -> bytes:
         return _cbor.NULL if value is None else write_one(value, room)
 
-    def read(value: Any) -> Any:
-        return None if value is None else record.read(value)
-
-    return Wire(name="a map", write=write, read=read, record=record, deep=True, source=_DEEP)
+    return Wire(name="a map", write=write, read=record.read, record=record, deep=True, source=_DEEP)
 
 
 def _wire(annotation: str) -> Wire:

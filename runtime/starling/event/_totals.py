@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from starling import _cbor
 from starling.errors import LogCorruptError
-from starling.event._codec import decode_payload
+from starling.event._codec import load_payload
 from starling.event._kinds import Kind
 from starling.event._payloads import AssistantMessageCompleted, RunCompleted
 
@@ -93,8 +93,8 @@ def _messages(events: Iterable[Event]) -> Iterable[AssistantMessageCompleted]:
         if event.kind != Kind.AssistantMessageCompleted:
             continue
         try:
-            # The depth that the format allows, as in `validate`: totals agree with the original's on every log.
-            payload = decode_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
+            # As in `validate`: totals agree with the original's on every log.
+            payload, _ = load_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
         except LogCorruptError:
             continue
         if isinstance(payload, AssistantMessageCompleted):

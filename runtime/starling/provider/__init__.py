@@ -3,7 +3,8 @@
 Inside: `_types` (request, messages, usage) · `_chunks` (one class a chunk kind) · `_protocol` (what an adapter must be)
 · `_assemble` (chunks to a response, the state machine) · `_request_hash` (a request's hash and size) · `_errors` (how
 failures are classed). Each adapter is a package of its own, named for its vendor and imported only by who uses it:
-`starling.provider.openai`. Importing this package brings in no SDK.
+`starling.provider.openai`. `starling.provider.cassette` gives vcrpy's recordings for a model's answers. Importing this
+package brings in no SDK.
 
 Write an adapter: `info()`, `stream(request)` that yields chunks, errors through `wrap_http_status`; call
 `starling.ambient.refuse_live_call` before anything is sent.
@@ -31,7 +32,7 @@ from starling.provider._chunks import (
     UsageChunk,
 )
 from starling.provider._errors import classify_transport, provider_error_text, wrap_http_status
-from starling.provider._protocol import Capable, Provider
+from starling.provider._protocol import Capable, Counting, Provider
 from starling.provider._request_hash import estimate_input_tokens, prompt_hash, request_map
 from starling.provider._types import (
     Capabilities,
@@ -51,6 +52,7 @@ __all__ = [
     "Capabilities",
     "Capable",
     "Chunk",
+    "Counting",
     "EndChunk",
     "InvalidStreamError",
     "LiveCallError",

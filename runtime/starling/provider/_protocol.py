@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from starling.provider._chunks import Chunk
     from starling.provider._types import Capabilities, ProviderInfo, Request
 
-__all__ = ["Capable", "Provider"]
+__all__ = ["Capable", "Counting", "Provider"]
 
 
 @runtime_checkable
@@ -35,4 +35,13 @@ class Capable(Protocol):
 
     def capabilities(self) -> Capabilities:
         """What is supported; everything else is skipped by the contract suite."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A provider whose answers depend on how often it was asked, such as a script."""
+
+    def skip_turn(self) -> None:
+        """A call that would have been its next one was answered by a recording."""
         ...

@@ -6,8 +6,10 @@ _all       every run of a log
 _stream    one run, step by step, for whoever shows it
 _recordings  what a recording must be before it is replayed
 _transcript  a run as people read it: for snapshots, and diffs of recordings
+_redact    recorded runs without what must not be kept
 _patches   which step.patched no recording needs any more
 _sessions  the ambient sessions behind the pytest plugin: recording a process, replaying it
+_tail      the same at once, in mode tail: recording anew with the model's recorded answers
 _undeclared  what a run's code uses past `starling.step` while it is recorded: _observing sees calls, _watched_calls
              knows which of them count, _sources whose code made them
 
@@ -15,17 +17,28 @@ The comparison itself is `starling.step._replay`.
 """
 
 from starling._callable_module import make_callable
-from starling.ambient import PatchUse, ReplayOptions, ToolPolicy
-from starling.errors import NondeterminismError, ProviderModelMismatchError
-from starling.fixture import Fixture, FixtureRun, discard, install_fixture, read_fixture, temporary_path, write_fixture
+from starling.ambient import PatchUse, Redact, ReplayOptions, ToolPolicy
+from starling.errors import NondeterminismError, ProviderModelMismatchError, RedactionError
+from starling.fixture import (
+    Fixture,
+    FixtureRun,
+    discard,
+    install_fixture,
+    read_fixture,
+    temporary_path,
+    write_fixture,
+    write_log,
+)
 from starling.replay._all import replay_all, replay_all_sync
 from starling.replay._patches import UnneededPatch, unneeded_patches
+from starling.replay._redact import redact_run
 from starling.replay._sessions import RecordingSession, ReplayingSession
 from starling.replay._stream import ReplayStep, replay_stream
+from starling.replay._tail import TailSession
 from starling.replay._transcript import transcript
 from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 from starling.replay._verify import replay, replay_sync
-from starling.step import NOT_RECORDED, Change, Divergence, fold_consequences, ignorable_paths
+from starling.step import NOT_RECORDED, Change, Divergence, fold_consequences, ignorable_paths, map_content
 
 __all__ = [
     "NOT_RECORDED",
@@ -37,9 +50,12 @@ __all__ = [
     "PatchUse",
     "ProviderModelMismatchError",
     "RecordingSession",
+    "Redact",
+    "RedactionError",
     "ReplayOptions",
     "ReplayStep",
     "ReplayingSession",
+    "TailSession",
     "ToolPolicy",
     "UndeclaredCall",
     "UndeclaredCalls",
@@ -48,7 +64,9 @@ __all__ = [
     "fold_consequences",
     "ignorable_paths",
     "install_fixture",
+    "map_content",
     "read_fixture",
+    "redact_run",
     "replay",
     "replay_all",
     "replay_all_sync",
@@ -58,6 +76,7 @@ __all__ = [
     "transcript",
     "unneeded_patches",
     "write_fixture",
+    "write_log",
 ]
 
 make_callable(__name__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from starling.agent._blocking import run_blocking
 from starling.ambient import ReplayOptions
 from starling.errors import AgentConfigError, LogError, StarlingError
-from starling.event import RunStarted, encode_payload
+from starling.event import TERMINAL_KINDS, RunStarted, encode_payload, validate_prefix
 from starling.eventlog import RunLister
 from starling.replay._nested import RunIndex, attempts
 from starling.replay._verify import go_through, read_recording
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from starling.agent import Agent, CustomLoop
-    from starling.ambient import PatchUse, ToolPolicy
+    from starling.ambient import PatchUse, Redact, ToolPolicy
     from starling.event import Event
     from starling.eventlog import EventLog
     from starling.replay._nested import Attempt
@@ -38,6 +38,7 @@ async def replay_all(
     compare_cost: bool = False,
     force_provider: bool = False,
     collect: bool = False,
+    redact: Redact | None = None,
     on_run: Callable[[str, StarlingError | None], None] | None = None,
     on_patch: Callable[[PatchUse], None] = lambda _: None,
 ) -> dict[str, StarlingError]:
@@ -47,7 +48,9 @@ async def replay_all(
     tool makes, and has no verdict of its own. Where that did not come about (the tool is stubbed, it started the run
     inside a side effect, the outer run diverged before) it is left out too, if it shows that it is another agent's:
     it began while a tool call of an earlier run was under way, and was wired in another way than that run. Damaged
-    runs are reported in any case, and runs that ``run_ids`` names are always replayed with the factory's agent.
+    runs are reported in any case, and runs that ``run_ids`` names are always replayed with the factory's agent. A run
+    that never ended counts as damaged, unless it shows in the same way that it was inside of a tool call that a crash
+    cut off: the outer run was resumed without it.
 
     Args:
         log: holds the recordings.
@@ -56,8 +59,8 @@ async def replay_all(
         on_run: told of each verdict as it is found, None for a run that replays.
         on_patch: told of each `step.patched` and `step.deprecate_patch` that today's code asks for; collect what it is
             given for `starling.replay.unneeded_patches`.
-        tools, ignore, compare_cost, force_provider, collect: as for `starling.replay`; with ``collect`` the errors
-            hold all divergences of their run.
+        tools, ignore, compare_cost, force_provider, collect, redact: as for `starling.replay`; with ``collect`` the
+            errors hold all divergences of their run.
 
     Returns:
         What is wrong by run id; empty if everything replays. `NondeterminismError` for a divergence, `LogCorruptError`
@@ -74,6 +77,7 @@ async def replay_all(
         compare_cost=compare_cost,
         force_provider=force_provider,
         collect=collect,
+        redact=redact,
     )
     whole = _Whole(log=log, factory=factory, options=options, on_patch=on_patch)
     await whole.list_runs(named=run_ids is not None)
@@ -127,7 +131,7 @@ class _Whole:
         try:
             events = await read_recording(self._log, run_id)
         except LogError as error:
-            return error
+            return None if not named and await self._was_left_by_a_crash(run_id) else error
         wiring = _wiring(events[0])
         if not named:
             inside = run_id in self._index.used or self._began_inside_another(events[0].ts, wiring)
@@ -146,6 +150,21 @@ class _Whole:
         except StarlingError as error:
             return error
         return None
+
+    async def _was_left_by_a_crash(self, run_id: str) -> bool:
+        """Whether this is a sub-agent's run whose process was killed, and which the resumed outer run did without."""
+        run = await self._log.read(run_id)
+        if not run or run[-1].kind in TERMINAL_KINDS:
+            return False
+        try:
+            validate_prefix(run)
+            wiring = _wiring(run[0])
+        except LogError:
+            return False
+        return any(
+            call.cut_off and call.holds(run[0].ts) and call.holds(run[-1].ts) and wiring != other
+            for other, call in self._calls
+        )
 
     def _began_inside_another(self, instant: int, wiring: bytes) -> bool:
         """Whether this is some tool's sub-agent: an agent unlike the one whose tool call was under way.

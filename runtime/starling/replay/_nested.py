@@ -55,6 +55,7 @@ class Attempt:
     Attributes:
         seq: its ToolCallScheduled. began, ended: Unix nanoseconds.
         runs_again: whether a replay runs it.
+        cut_off: whether a crash ended it; the run was resumed then.
     """
 
     call_id: str
@@ -62,6 +63,7 @@ class Attempt:
     began: int
     ended: int
     runs_again: bool = True
+    cut_off: bool = False
 
     def holds(self, instant: int) -> bool:
         """Whether it was under way at this time."""
@@ -74,7 +76,14 @@ def attempts(events: Iterable[Event]) -> Iterator[Attempt]:
     for event in events:
         if event.kind in TERMINAL_KINDS or event.kind == Kind.RunResumed:
             for call_id, began in under_way.items():
-                yield Attempt(call_id=call_id, seq=began.seq, began=began.ts, ended=event.ts, runs_again=False)
+                yield Attempt(
+                    call_id=call_id,
+                    seq=began.seq,
+                    began=began.ts,
+                    ended=event.ts,
+                    runs_again=False,
+                    cut_off=event.kind == Kind.RunResumed,
+                )
             under_way.clear()
         elif event.kind in (Kind.ToolCallScheduled, Kind.ToolCallCompleted, Kind.ToolCallFailed):
             match event.decode():
@@ -203,7 +212,7 @@ class NestedRuns:
         if not found:
             return error
         folded = fold_consequences(sorted(found.values(), key=self._position))
-        return NondeterminismError(folded[0].text, run_id=folded[0].run_id, divergences=folded)
+        return NondeterminismError(folded[0].text, divergences=folded)
 
     def _position(self, divergence: Divergence) -> tuple[int, ...]:
         """Where in the recording: that of a nested run stands at the call that started it."""

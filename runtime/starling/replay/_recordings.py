@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
-from starling.event import TERMINAL_KINDS, Kind, misstated, validate
+from starling.event import TERMINAL_KINDS, Kind, misstated, validate_recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +34,13 @@ def check_recording(run_id: str, events: Sequence[Event]) -> None:
     if events[0].run_id != run_id:
         raise _refused(run_id, events[0].seq, f"its events are of run {events[0].run_id!r}", _NO_RUN)
     try:
-        validate(events)
+        validate_recording(events)
     except SchemaVersionMismatchError:
         raise
     except LogCorruptError as error:
-        raise LogCorruptError(f"{error.message}. {_advice(events)}", run_id=run_id, seq=error.seq) from error
+        raise LogCorruptError(
+            f"{error.message}. {_advice(events)}", run_id=run_id, seq=error.seq, field=error.field
+        ) from error
     wrong = misstated(events, final_text=False)  # the replay finds another final text
     if wrong:
         raise _refused(run_id, len(events), f"the last event belies the run: {'; '.join(wrong)}", _RESTORE)

@@ -11,23 +11,25 @@ import itertools
 import math
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
-from starling import ambient
+from starling import _watching
 from starling.ambient import ReplayOptions
 from starling.errors import LiveCallError, NondeterminismError
 from starling.event import Kind, RunStarted, encode_payload
 from starling.fixture import FixtureRun
 from starling.replay._recordings import check_recording
 from starling.step import Divergence
+from starling.step._redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from starling.ambient import PatchUse, RunIntent
+    from starling.ambient import KeptRun, PatchUse, RunIntent
     from starling.event import Event
+    from starling.provider import Provider, Request
     from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 
 __all__ = ["RecordingSession", "ReplayingSession", "not_resumed", "unrecorded"]
@@ -38,11 +40,19 @@ class RecordingSession:
 
     Args:
         watcher: finds what the runs' own code uses past `starling.step`; None looks for nothing.
+        stand_in: given an agent's provider, what answers in its place; None for the provider itself.
+
+    Attributes:
+        requests: by turn, what code (and not an agent's loop) asked a model. The runs hold but hashes of it.
     """
 
     replaying = False
 
-    def __init__(self, watcher: UndeclaredCalls | None = None) -> None:
+    def __init__(
+        self, watcher: UndeclaredCalls | None = None, stand_in: Callable[[Provider], Provider] | None = None
+    ) -> None:
+        self.stand_in = stand_in
+        self.requests: dict[str, Request] = {}
         self._watcher = watcher
         self._lock = threading.Lock()
         self._ticks = itertools.count(1)
@@ -59,6 +69,9 @@ class RecordingSession:
             if intent.resumes:
                 recorder.events[:] = intent.events  # the log knows best: what failed may have arrived all the same
         return recorder
+
+    def ended(self, kept: KeptRun | None) -> None:
+        """A run is over, which ``kept`` has answered as far as possible."""
 
     def refused(self, error: LiveCallError) -> None:
         """Never happens while recording."""
@@ -84,10 +97,10 @@ class RecordingSession:
     @contextmanager
     def watching(self, intent: RunIntent) -> Iterator[None]:
         """Have the code of a run looked at; one inside another is looked at as that is, and not inside an effect."""
-        watcher: ambient.Watcher | None = self._watcher
+        watcher: _watching.Watcher | None = self._watcher
         if intent.parent_run_id:
-            watcher = None if intent.parent_effect else ambient.watcher()
-        with ambient.watched_by(watcher), ambient.watched_thread():
+            watcher = None if intent.parent_effect else _watching.watcher()
+        with _watching.watched_by(watcher), _watching.watched_thread():
             yield
 
     @property
@@ -108,15 +121,23 @@ class _Recorder:
     began: int
     finished: int = 0
     events: list[Event] = field(default_factory=list)
+    kept: KeptRun | None = None
 
     def committed(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
+
+    def provider(self, own: Provider) -> Provider:
+        return own if self.session.stand_in is None else self.session.stand_in(own)
+
+    def asked(self, turn_id: str, request: Request) -> None:
+        self.session.requests[turn_id] = request
 
     def watching(self) -> AbstractContextManager[None]:
         return self.session.watching(self.intent)
 
     def ended(self) -> None:
         self.finished = self.session.tick(instead_of=self.finished)
+        self.session.ended(self.kept)
 
     @property
     def run_id(self) -> str:
@@ -168,6 +189,7 @@ class ReplayingSession:
         Raises:
             NondeterminismError: every recorded run of this place has been asked for already.
         """
+        intent = replace(intent, started=cast("RunStarted", redacted(intent.started, self.options.redact)))
         with self._lock:
             run = self._resumed(intent) if intent.resumes else self._match(intent)
             if run is None:
@@ -295,7 +317,7 @@ def not_resumed(events: Sequence[Event], seq: int) -> NondeterminismError:
         recorded=missing,
         length=len(events),
     )
-    return NondeterminismError(divergence.text, run_id=run_id, divergences=(divergence,))
+    return NondeterminismError(divergence.text, divergences=(divergence,))
 
 
 def _place(run: FixtureRun) -> tuple[str, str]:
@@ -319,8 +341,6 @@ def _overlapping(runs: Sequence[FixtureRun]) -> dict[str, int]:
 
 def _without_version(recorded: bytes, produced: RunStarted) -> bytes:
     """A recorded RunStarted with today's library version, which is not the code's decision."""
-    from dataclasses import replace
-
     from starling.event import decode_payload
 
     started = decode_payload(Kind.RunStarted, recorded)
@@ -342,7 +362,7 @@ def _not_asked_for(run: FixtureRun) -> NondeterminismError:
         length=len(run.events),
         call_id=run.parent_call_id,
     )
-    return NondeterminismError(divergence.text, run_id=run.run_id, divergences=(divergence,))
+    return NondeterminismError(divergence.text, divergences=(divergence,))
 
 
 @dataclass(slots=True, eq=False)

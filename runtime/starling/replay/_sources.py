@@ -18,8 +18,9 @@ import starling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import FrameType
 
-__all__ = ["Side", "Sources"]
+__all__ = ["Side", "Sources", "package"]
 
 
 class Side(Enum):
@@ -27,7 +28,8 @@ class Side(Enum):
 
     Attributes:
         OWN: the project's.
-        GENERATED: made at run time, as the ``__init__`` of a dataclass is; it works for whoever calls it.
+        GENERATED: made at run time, as the ``__init__`` of a dataclass is, or what stands for that in pydantic; it
+            works for whoever calls it.
         ENTRANCE: ours, where a run calls the project's tools, or its own loop. RUNTIME: ours, anywhere else.
         LOOP: where an event loop calls a task; what called the loop has nothing to do with it.
         BYSTANDER: importing and logging, whose outcome is no part of a run.
@@ -47,6 +49,8 @@ _RUNTIME = Path(starling.__file__).parent
 _ENTRANCES = (_RUNTIME / "tool", _RUNTIME / "step" / "_invoke.py", _RUNTIME / "agent" / "_custom.py")
 _LOOPS = (Path(asyncio.events.__file__), Path(asyncio.runners.__file__))
 _BYSTANDERS = (Path(logging.__file__).parent,)
+_LOGGERS = {"loguru", "structlog"}
+_MODELS = ("/pydantic/main.py", "/pydantic/root_model.py", "/pydantic/_internal/_dataclasses.py")
 _PLACES = (
     (_ENTRANCES, Side.ENTRANCE),
     ((_RUNTIME,), Side.RUNTIME),
@@ -67,7 +71,7 @@ class Sources:
 
     def __init__(self, roots: Iterable[Path], foreign: Iterable[Path] = ()) -> None:
         self._roots = tuple(spelling for root in roots for spelling in _spellings(root))
-        self._foreign = (*foreign, *(Path(sysconfig.get_path(scheme)) for scheme in ("stdlib", "platstdlib")))
+        self._foreign = (*foreign, *_stdlib())
         self._known: dict[str, Side] = {}
 
     def side(self, file: str) -> Side:
@@ -84,7 +88,21 @@ class Sources:
             return Side.FOREIGN
         path = Path(os.path.normpath(file))
         known = next((side for places, side in _PLACES if _within(path, places)), None)
-        return known or (Side.OWN if self._is_own(path) else Side.FOREIGN)
+        return known or (Side.OWN if self._is_own(path) else _side_of_library(path))
+
+    def is_code(self, file: str, *, data: Iterable[str] = ()) -> bool:
+        """Whether a file comes with the code: installed with Python or a library, or in a package of the project's.
+
+        Args:
+            data: further folders of which that is known.
+        """
+        path = Path(file)
+        if not _INSTALLED.isdisjoint(path.parts) or _within(path, (*_stdlib(), *map(Path, data))):
+            return True
+        return any(
+            path.is_relative_to(root) and (_is_installed(path, root) or _is_packaged(path, root))
+            for root in self._roots
+        )
 
     def _is_own(self, path: Path) -> bool:
         if _within(path, self._foreign):
@@ -94,6 +112,27 @@ class Sources:
             for spelling in _spellings(path)
             for root in self._roots
         )
+
+
+def package(frame: FrameType) -> str:
+    """The top-level package whose code a frame runs, as its module calls itself."""
+    return str(frame.f_globals.get("__name__", "a library")).partition(".")[0]
+
+
+def _side_of_library(path: Path) -> Side:
+    if not _LOGGERS.isdisjoint(path.parts):
+        return Side.BYSTANDER
+    return Side.GENERATED if path.as_posix().endswith(_MODELS) else Side.FOREIGN
+
+
+def _stdlib() -> tuple[Path, ...]:
+    return tuple(Path(sysconfig.get_path(scheme)) for scheme in ("stdlib", "platstdlib"))
+
+
+def _is_packaged(path: Path, root: Path) -> bool:
+    """Whether a file lies in a package, however deep."""
+    inside = (parent for parent in path.parents if parent.is_relative_to(root))
+    return any(os.path.isfile(parent / "__init__.py") for parent in inside)  # noqa: PTH113 - raises nothing
 
 
 def _within(path: Path, places: Iterable[Path]) -> bool:

@@ -1,13 +1,13 @@
 """Finds what a recording lacks: clocks, randomness and IO that the project's own code uses past `starling.step`.
 
 Strategy: while a run is recorded, calls are observed (`_observing`). One counts if it is on the list
-(`_watched_calls`), made by the project's own code (`_sources`) in a context that belongs to the run, and if that code
-works for a tool or is a loop of the user's own. What is called on the way to a provider or an event log, by loggers and
-imports, or inside a side effect is no part of what a replay compares. Connections are the exception to "own code": one
-that a library makes for a tool counts as well, for hardly anybody opens sockets himself.
+(`_watched_calls`, `_drawn_numbers`, `_opened_files`, `_reached`), made by the project's own code (`_sources`) for a
+run, and if that code works for a tool or is a loop of the user's own. What it works for is told by its context, and in
+the threads of a pool by the job that is carried out (`_handed_over`). What is called on the way to a provider or an
+event log, by loggers and imports, or inside a side effect is no part of what a replay compares. Connections are the
+exception to "own code": one that a library makes for a tool counts as well, for hardly anybody opens sockets himself.
 
-Not seen: clocks and randomness in threads that a tool starts on its own account; what C code calls; drivers that do not
-connect through Python's `socket`.
+What is not seen stands in docs/replay.md.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starling.replay._handed_over import Author, HandedOver, carries_context
 from starling.replay._observing import observed_thread
-from starling.replay._sources import Side, Sources
-from starling.replay._watched_calls import WatchedCall, WatchedCalls
+from starling.replay._opened_files import OpenedFiles, behind_openers
+from starling.replay._reached import Reached
+from starling.replay._sources import Side, Sources, package
+from starling.replay._watched_calls import WatchedCall, WatchedCalls, done
 from starling.step._frame import Frame, current
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class UndeclaredCall:
 
 
 class UndeclaredCalls:
-    """Watches runs while they are recorded. A `starling.ambient.Watcher`.
+    """Watches runs while they are recorded. A `starling._watching.Watcher`.
 
     Args:
         roots: the project's folders; installed packages in them are not the project's.
@@ -62,6 +65,12 @@ class UndeclaredCalls:
     def __init__(self, roots: Iterable[Path], foreign: Iterable[Path] = ()) -> None:
         self._sources = Sources(roots, foreign)
         self._calls = WatchedCalls()
+        self._jobs = HandedOver()
+        self._files = OpenedFiles(self._sources)
+        self._reached = Reached()
+        self.names = self._calls.names
+        self.codes = (*self._calls.codes, *self._jobs.codes)
+        self.events = self._files.events | self._reached.events
         self._found: dict[tuple[str, int, str, str], UndeclaredCall] = {}
 
     @property
@@ -71,65 +80,113 @@ class UndeclaredCalls:
 
     def watch_thread(self) -> AbstractContextManager[None]:
         """Observe this thread until the block ends."""
-        return observed_thread()
+        return observed_thread(self)
+
+    def hears(self, file: str) -> bool:
+        """Whether calls of functions written in C matter if they stand in this file."""
+        return self._sources.side(file) in {Side.OWN, Side.GENERATED}
 
     def called(self, function: BuiltinFunctionType, caller: FrameType) -> None:
         """A function written in C is about to be called."""
-        if self._may_be_own(caller):
-            self._judge(self._calls.built_in(function, caller), caller)
+        call = self._calls.built_in(function, caller)
+        if call is not None:
+            self._judge(call, caller)
 
     def entered(self, frame: FrameType) -> None:
         """A function written in Python has been entered."""
-        draws = self._calls.draws
-        if id(frame.f_code) in draws.seeding:
-            draws.note_seeding(frame)
-        elif frame.f_back is not None and self._may_be_own(frame.f_back):
-            self._judge(self._calls.function(frame), frame.f_back)
+        if self._jobs.is_handing(frame):
+            self._handed_over(frame)
+            return
+        call = self._calls.entered(frame)
+        if call is not None:
+            self._judge(call, frame.f_back)
 
     def audited(self, event: str, arguments: tuple[Any, ...], caller: FrameType) -> None:
-        """The interpreter announces that something is opened or reached."""
+        """The interpreter announces that something is opened, reached or started."""
         match event:
             case "open":
-                self._judge(*self._calls.opened(arguments, caller))
+                self._opened(caller, *arguments)
+            case "os.rename":
+                self._files.renamed(*arguments[:2])
             case "socket.getaddrinfo":
-                self._judge(*self._calls.looked_up(caller))
+                what, author = self._reached.host(event, caller)
+                self._judge(done(f"{what}()"), author)
             case "socket.connect":
-                call, author = self._calls.connected(caller)
-                if not self._judge(call, author):
-                    self._judge_library(call, caller)
+                what, author = self._reached.host(event, caller)
+                if not self._judge(done(f"{what}()"), author):
+                    self._judge_library(f"{what}()", caller)
+            case _:
+                what, author = self._reached.program(caller)
+                self._judge(done(f"{what}()"), author)
 
-    def _may_be_own(self, frame: FrameType) -> bool:
-        side = self._sources.side(frame.f_code.co_filename)
-        return side is Side.OWN or side is Side.GENERATED  # asked for every call; hashing members of an Enum is slow
+    def _opened(self, caller: FrameType, path: Any, mode: str | None, flags: int) -> None:
+        self._files.opened(path, flags, by_run=self._place(caller) is not None)
+        what, frame = behind_openers(mode, caller)
+        author = self._author(frame)
+        if author is not None and self._files.brings_in(path, flags):
+            self._note(done(f"{what}()"), author)
 
-    def _judge(self, call: WatchedCall | None, caller: FrameType | None) -> bool:
+    def _handed_over(self, entered: FrameType) -> None:
+        """Remember whose job it is, and look at a function that will be called where nothing of it is seen."""
+        frame = self._jobs.handed_by(entered)
+        if frame is None:
+            return
+        author = self._author(frame) or (self._author_in_task() if self._side(frame) is Side.LOOP else None)
+        if author is None:
+            return
+        self._jobs.note(entered, author)
+        call = self._calls.handed(*self._jobs.function(entered), frame)
+        if call is not None:
+            self._note(call, author)
+
+    def _judge(self, call: WatchedCall, caller: FrameType | None) -> bool:
         """Note a call if the project's own code made it for a run."""
-        place, author = current.get(), self._behind_generated(caller)
-        if call is None or author is None or not isinstance(place, Frame) or place.closed:
-            return False
-        if self._side(author) is not Side.OWN or not self._is_for_the_run(author):
-            return False
-        self._note(call.what, call.cure, place, author)
-        return True
+        author = self._author(caller)
+        if author is not None:
+            self._note(call, author)
+        return author is not None
 
-    def _judge_library(self, call: WatchedCall, caller: FrameType) -> None:
+    def _judge_library(self, what: str, caller: FrameType) -> None:
         """Note a connection that a library made for a tool, at the innermost line of the project's.
 
         Without such a line (in a task of the library's) the tool is known all the same.
         """
-        place = current.get()
-        if not isinstance(place, Frame) or place.closed:
-            return
         library, frame = caller, self._behind_generated(caller)
-        while frame is not None and self._side(frame) is Side.FOREIGN:
+        while frame is not None and self._side(frame) is Side.FOREIGN and not self._jobs.carries_out(frame):
             library, frame = frame, self._behind_generated(frame.f_back)
-        if not self._is_for_the_run(frame):
-            return
-        own = frame if frame is not None and self._side(frame) is Side.OWN else None
-        if own is None and not place.call_id:
-            return
-        by = f" by {_package(library)}" if own else ""
-        self._note(call.what + by, call.cure, place, own)
+        author = self._author(frame)
+        if author is not None:
+            self._note(done(f"{what} by {package(library)}"), author)
+        elif (place := self._place(caller)) is not None and place.call_id and self._is_for_the_run(frame):
+            self._note(done(what), Author(place=place))
+
+    def _author(self, caller: FrameType | None) -> Author | None:
+        """Who made a call, if that is code of the project's that works for a run."""
+        frame = self._behind_generated(caller)
+        if frame is None:
+            return None
+        if self._jobs.carries_out(frame):
+            author = self._jobs.author(frame)
+            return None if author is None or author.place.closed else author
+        if carries_context(frame):
+            return self._author_in_task()
+        if self._side(frame) is not Side.OWN or not self._is_for_the_run(frame):
+            return None
+        place = self._place(frame)
+        return Author(place=place, file=frame.f_code.co_filename, line=frame.f_lineno) if place else None
+
+    def _author_in_task(self) -> Author | None:
+        """The author of what happens on its own in a context that belongs to a call; no line tells who began it."""
+        place = current.get()
+        return Author(place=place) if isinstance(place, Frame) and not place.closed else None
+
+    def _place(self, frame: FrameType) -> Frame | None:
+        """The call for which the code on the stack works; None if it has ended, or if there is none (in an effect)."""
+        place: object = current.get()
+        if place is None:
+            author = self._jobs.author_around(frame)
+            place = author and author.place
+        return place if isinstance(place, Frame) and not place.closed else None
 
     def _behind_generated(self, frame: FrameType | None) -> FrameType | None:
         while frame is not None and self._side(frame) is Side.GENERATED:
@@ -153,11 +210,7 @@ class UndeclaredCalls:
     def _side(self, frame: FrameType) -> Side:
         return self._sources.side(frame.f_code.co_filename)
 
-    def _note(self, what: str, cure: str, place: Frame, author: FrameType | None) -> None:
-        file, line = (author.f_code.co_filename, author.f_lineno) if author else ("", 0)
-        call = UndeclaredCall(file=file, line=line, what=what, tool=place.tool, cure=cure)
-        self._found.setdefault((file, line, what, "" if author else place.tool), call)
-
-
-def _package(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "a library")).partition(".")[0]
+    def _note(self, call: WatchedCall, author: Author) -> None:
+        tool = author.place.tool
+        found = UndeclaredCall(file=author.file, line=author.line, what=call.what, tool=tool, cure=call.cure)
+        self._found.setdefault((author.file, author.line, call.what, "" if author.file else tool), found)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starling.agent import Agent, CustomLoop
-    from starling.ambient import PatchUse, ToolPolicy
+    from starling.ambient import PatchUse, Redact, ToolPolicy
     from starling.event import Event, Payload
     from starling.eventlog import EventLog
     from starling.step import Divergence
@@ -34,6 +34,7 @@ async def replay(
     compare_cost: bool = False,
     force_provider: bool = False,
     collect: bool = False,
+    redact: Redact | None = None,
 ) -> tuple[Divergence, ...]:
     """Execute a recorded run again with today's agent and require that it does the same.
 
@@ -54,6 +55,7 @@ async def replay(
         compare_cost: count prices as code, so that a changed price diverges.
         force_provider: accept another provider or API version than recorded.
         collect: go on after a divergence as far as possible and return them all instead of raising.
+        redact: with what the recording was redacted, if it was; see `starling.replay.redact_run`.
 
     Returns:
         With ``collect`` the divergences, first cause first; otherwise nothing.
@@ -70,6 +72,7 @@ async def replay(
         compare_cost=compare_cost,
         force_provider=force_provider,
         collect=collect,
+        redact=redact,
     )
     try:
         await go_through(events, agent, RunIndex(log), options)

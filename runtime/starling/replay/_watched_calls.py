@@ -4,25 +4,29 @@ Strategy: functions are known by what they are, not by what they are called wher
 ``from time import time`` makes no difference. They are looked up by name each time a recording begins: where a test
 has put something else in their place (frozen time), that is left alone. Nothing here is ever called, and modules are
 named instead of imported, because this package reads no clock and no randomness (import-linter checks it).
+
+What is not listed: what measures (`time.monotonic`, `time.perf_counter`), since durations are compared nowhere; and
+what tells of the process or the machine (`os.getpid`, `os.environ`, `platform`), since it does not change from one call
+to the next and mostly ends up in names and logs.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import weakref
+from contextvars import Context
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType
+from functools import partial
+from opcode import opmap
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from starling.replay._drawn_numbers import DrawnNumbers
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import CodeType, FrameType
 
-__all__ = ["AUDITED", "WatchedCall", "WatchedCalls"]
-
-AUDITED = frozenset({"open", "socket.connect", "socket.getaddrinfo"})
-"""The audit events that are listened to: profiling does not show arguments, and a file may be opened for writing."""
+__all__ = ["WatchedCall", "WatchedCalls", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ _DO = "do it inside starling.step.side_effect(name, fn), or side_effect_sync in 
 
 _NAMED = {
     **dict.fromkeys(("time.time", "time.time_ns"), _NOW),
+    **dict.fromkeys(("time.localtime", "time.gmtime", "time.ctime", "time.asctime", "time.strftime"), _NOW),
     **dict.fromkeys(("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today"), _NOW),
     "datetime.date.today": _NOW,
     **dict.fromkeys(("uuid.uuid1", "uuid.uuid4", "uuid.uuid6", "uuid.uuid7"), _ID),
@@ -47,54 +52,103 @@ _NAMED = {
     **dict.fromkeys(("secrets.token_bytes", "secrets.token_hex", "secrets.token_urlsafe"), _ID),
     "secrets.randbelow": _DRAW,
 }
-_SEEDING = ("seed", "setstate")
-_READING = ("open", "read_text", "read_bytes")
+_READS_CLOCK_WITH = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
+"""Functions that read the clock if they get this many arguments; with one more, that is the time."""
+
+_CALLS = frozenset(opmap[name] for name in ("CALL", "PRECALL") if name in opmap)
 
 
 class WatchedCalls:
-    """Tells whether a call is one of those that make a run nondeterministic."""
+    """Tells whether a call is one of those that make a run nondeterministic.
+
+    Attributes:
+        names: the functions written in C that have to be looked at, by ``__name__``.
+        codes: the functions written in Python that have to be looked at.
+    """
 
     def __init__(self) -> None:
-        self._built_in: dict[object, WatchedCall] = {}
+        self._built_in: dict[BuiltinFunctionType, WatchedCall] = {}
+        self._of_classes: dict[tuple[object, str], str] = {}
         self._functions: dict[int, WatchedCall] = {}
+        codes: list[CodeType] = []
         for name, cure in _NAMED.items():
-            self._add(name, WatchedCall(f"{name.removeprefix('datetime.')}()", cure))
-        self.draws = Draws()
-        self._opening = _opening()
-        connecting = importlib.import_module("socket")
-        self._looking_up = _code_of(getattr(connecting, "getaddrinfo", None))
-        self._connecting = _code_of(getattr(connecting, "create_connection", None))
+            call, function = WatchedCall(f"{name.removeprefix('datetime.')}()", cure), _find(name)
+            if isinstance(function, BuiltinFunctionType):
+                self._built_in[function] = call
+                self._of_classes[function.__self__, function.__name__] = cure
+            elif isinstance(function, FunctionType):
+                self._functions[id(function.__code__)] = call
+                codes.append(function.__code__)
+        self._drawn = DrawnNumbers()
+        self.names = self._drawn.names.union(function.__name__ for function in self._built_in)
+        self.codes = (*codes, *self._drawn.codes)
 
-    def _add(self, name: str, call: WatchedCall) -> None:
-        function = _find(name)
-        if isinstance(function, BuiltinFunctionType):
-            self._built_in[function] = call
-        elif isinstance(function, FunctionType):
-            self._functions[id(function.__code__)] = call
+    def built_in(
+        self, function: BuiltinFunctionType, caller: FrameType, *, arguments: int | None = None
+    ) -> WatchedCall | None:
+        """A function written in C is called.
 
-    def built_in(self, function: BuiltinFunctionType, caller: FrameType) -> WatchedCall | None:
-        """A function written in C is called."""
-        return self._built_in.get(function) or self.draws.built_in(function, caller)
+        Args:
+            arguments: how many it is given; None if that can be read off the caller's code.
+        """
+        call = self._built_in.get(function) or self._inherited(function)
+        if call is None:
+            return _drawing(self._drawn.built_in(function, caller))
+        reads_clock_with = _READS_CLOCK_WITH.get(function.__name__)
+        if reads_clock_with is None:
+            return call
+        return call if reads_clock_with == (_arguments(caller) if arguments is None else arguments) else None
 
-    def function(self, entered: FrameType) -> WatchedCall | None:
+    def entered(self, frame: FrameType) -> WatchedCall | None:
         """A function written in Python has been entered."""
-        return self._functions.get(id(entered.f_code)) or self.draws.function(entered)
+        self._drawn.note_seeding(frame)
+        return self._functions.get(id(frame.f_code)) or _drawing(self._drawn.entered(frame))
 
-    def opened(self, arguments: tuple[Any, ...], caller: FrameType) -> tuple[WatchedCall | None, FrameType | None]:
-        """A file is opened; returns the call and who made it. `pathlib` opens files for its callers."""
-        _, mode, flags = arguments
-        what, author = ("os.open()" if mode is None else "open()"), caller
-        while author.f_code in self._opening and author.f_back is not None:
-            what, author = f"Path.{author.f_code.co_name}()", author.f_back
-        return (WatchedCall(what, _DO) if _reads(flags) else None), author
+    def handed(self, function: object, arguments: tuple[Any, ...], author: FrameType) -> WatchedCall | None:
+        """A function is given to somebody who will call it."""
+        while (inner := _inside(function, arguments)) is not None:
+            function, arguments = inner
+        match function:
+            case BuiltinFunctionType():
+                return self.built_in(function, author, arguments=len(arguments))
+            case FunctionType():
+                return self._functions.get(id(function.__code__))
+            case MethodType():
+                return _drawing(self._drawn.handed(function, author))
+        return None
 
-    def looked_up(self, caller: FrameType) -> tuple[WatchedCall, FrameType | None]:
-        """A host's addresses are asked for; returns the call and who made it."""
-        return WatchedCall("socket.getaddrinfo()", _DO), _behind(caller, self._looking_up)
+    def _inherited(self, function: BuiltinFunctionType) -> WatchedCall | None:
+        """A class method that a subclass inherits, as the project's own kind of `datetime` does."""
+        owner, name = function.__self__, function.__name__
+        if not isinstance(owner, type):
+            return None
+        cures = (self._of_classes.get((base, name)) for base in owner.__mro__)
+        cure = next(filter(None, cures), None)
+        return WatchedCall(f"{owner.__name__}.{name}()", cure) if cure else None
 
-    def connected(self, caller: FrameType) -> tuple[WatchedCall, FrameType | None]:
-        """A connection is made; returns the call and who made it."""
-        return WatchedCall("socket.connect()", _DO), _behind(caller, self._connecting)
+
+def done(what: str) -> WatchedCall:
+    """Something that belongs into a side effect."""
+    return WatchedCall(what, _DO)
+
+
+def _drawing(what: str | None) -> WatchedCall | None:
+    return WatchedCall(f"{what}()", _DRAW) if what else None
+
+
+def _inside(function: object, arguments: tuple[Any, ...]) -> tuple[object, tuple[Any, ...]] | None:
+    """What a partial function, or ``Context.run``, is going to call; None if the function is neither."""
+    if isinstance(function, partial):
+        return function.func, (*function.args, *arguments)
+    if isinstance(function, BuiltinFunctionType) and isinstance(function.__self__, Context) and arguments:
+        return arguments[0], arguments[1:]
+    return None
+
+
+def _arguments(caller: FrameType) -> int | None:
+    """How many arguments the call that is being made has; None if they are unpacked."""
+    code, at = caller.f_code.co_code, caller.f_lasti
+    return code[at + 1] if code[at] in _CALLS else None
 
 
 def _find(name: str) -> object:
@@ -105,101 +159,3 @@ def _find(name: str) -> object:
         found = getattr(found, part, None)
     home = getattr(found, "__module__", None)  # none on methods of built-in classes; `os` is made of posix or nt
     return found if home in {None, module_name, os.name} else None
-
-
-def _code_of(function: object) -> CodeType | None:
-    return function.__code__ if isinstance(function, FunctionType) else None
-
-
-def _behind(caller: FrameType, code: CodeType | None) -> FrameType | None:
-    return caller.f_back if caller.f_code is code else caller
-
-
-def _reads(flags: int) -> bool:
-    """Whether a file that is opened with these flags can bring something in: not if it is empty or new."""
-    writes_only = flags & (os.O_RDONLY | os.O_WRONLY | os.O_RDWR) == os.O_WRONLY
-    return not writes_only and not flags & (os.O_TRUNC | os.O_EXCL)
-
-
-def _opening() -> frozenset[CodeType]:
-    path_class: type = importlib.import_module("pathlib").Path
-    return frozenset(
-        member.__code__
-        for cls in path_class.__mro__
-        for name, member in vars(cls).items()
-        if name in _READING and isinstance(member, FunctionType)
-    )
-
-
-class Draws:
-    """Random numbers: those of generators whose state a replay would not find again.
-
-    That is the one behind the module's functions, those of the system, and any that is not seeded. One that was seeded
-    while the run was watched is fine. How an older one came about is not known: it counts if it is a global of the
-    caller's module, since its state then outlives the test, and not if the test or an object handed it in.
-
-    Attributes:
-        seeding: the ids of the code objects that seed a generator.
-    """
-
-    def __init__(self) -> None:
-        module, system = importlib.import_module("random"), importlib.import_module("secrets")
-        self._base: Any = module.Random
-        self._system: Any = module.SystemRandom
-        self._shared = getattr(module.random, "__self__", None)
-        self._shared_system = getattr(system.randbits, "__self__", None)
-        self._drawing = {id(code): name for name, code in _methods(self._base, self._system) if name not in _SEEDING}
-        self.seeding = frozenset(id(code) for name, code in _methods(self._base) if name in _SEEDING)
-        self._seeded: dict[int, tuple[weakref.ref[Any], bool]] = {}
-
-    def built_in(self, function: BuiltinFunctionType, caller: FrameType) -> WatchedCall | None:
-        """A function written in C is called."""
-        generator = function.__self__
-        return self._draw(generator, function.__name__, caller) if issubclass(type(generator), self._base) else None
-
-    def function(self, entered: FrameType) -> WatchedCall | None:
-        """A function written in Python has been entered."""
-        name = self._drawing.get(id(entered.f_code))
-        if name is None or entered.f_back is None:
-            return None
-        return self._draw(_argument(entered, 0), name, entered.f_back)
-
-    def note_seeding(self, entered: FrameType) -> None:
-        """Remember whether a generator was given a seed, by whomever: `random.Random` itself, most of the time."""
-        generator, fixed = _argument(entered, 0), _argument(entered, 1) is not None
-        key = id(generator)
-        self._seeded[key] = weakref.ref(generator, lambda _: self._seeded.pop(key, None)), fixed
-
-    def _draw(self, generator: Any, name: str, caller: FrameType) -> WatchedCall | None:
-        return WatchedCall(f"{self._shown(generator, name)}()", _DRAW) if self._leaks(generator, caller) else None
-
-    def _leaks(self, generator: Any, caller: FrameType) -> bool:
-        if isinstance(generator, self._system):
-            return True
-        _, fixed = self._seeded.get(id(generator), (None, None))
-        if fixed is not None:
-            return not fixed
-        return generator is self._shared or any(
-            value is generator
-            for value in list(caller.f_globals.values())  # a copy, for other threads write to it
-        )
-
-    def _shown(self, generator: Any, name: str) -> str:
-        if generator is self._shared:
-            return f"random.{name}"
-        if generator is self._shared_system:
-            return f"secrets.{'randbits' if name == 'getrandbits' else name}"
-        return f"{type(generator).__name__}().{name}"
-
-
-def _methods(*classes: type) -> Iterator[tuple[str, CodeType]]:
-    """The public methods that are written in Python."""
-    for cls in classes:
-        for name, member in vars(cls).items():
-            if isinstance(member, FunctionType) and not name.startswith("_"):
-                yield name, member.__code__
-
-
-def _argument(entered: FrameType, position: int) -> Any:
-    """An argument of a function that has just been entered."""
-    return entered.f_locals[entered.f_code.co_varnames[position]]

@@ -7,11 +7,21 @@ _exceptions  exceptions, described for the log and built again
 _llm         one model call
 _tools       tool dispatch: batches, retries, what is recorded
 _invoke      one attempt of a tool: result, failure, timeout
+_abandoned   the record of an effect that was cut off or left behind
 _journal     what the above write to, live: chain and pending events, commits to the log
+_writer      batches of events on their way to the log
 _bounded     one operation of a log, to a known end within a deadline
 _replay      the same on replay: comparison with the recording
+_tail        the same in mode tail: live, and answered by a recording for as long as nothing differs
+_script      that recording: the replay that runs along
 _compare     what is compared and what the environment decided
+_redaction   what a payload or a request becomes before it is kept, and before it is compared
 _interruption  where the environment stopped a recorded run
+_reproduction  one recorded event after the other, compared and counted as reproduced
+_order       in which order the strands of a replayed run get their answers
+_turns       the same within one call
+_asking      the same between calls that ask the model
+_timers      a call's timers, for a replay that need not wait for them
 _comparison  today beside recorded, and the divergences that were found
 _cursor      whose event comes next, and how this part of the run ends
 _progress    which recorded events were reproduced so far
@@ -31,6 +41,7 @@ from starling.step._divergence import ABSENT, NOT_RECORDED, Change, Divergence, 
 from starling.step._effects import new_call_id, now, random, side_effect, side_effect_sync
 from starling.step._llm import Turn, llm_call
 from starling.step._patches import deprecate_patch, patched
+from starling.step._redaction import map_content
 from starling.step._run import DEFAULT_MAX_PARALLEL_TOOLS
 from starling.step._tools import ToolCall, call_tool, call_tools
 
@@ -49,6 +60,7 @@ __all__ = [
     "fold_consequences",
     "ignorable_paths",
     "llm_call",
+    "map_content",
     "new_call_id",
     "now",
     "patched",

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from starling import ambient
+from starling import _watching
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +74,7 @@ def _was_stopped(task: asyncio.Task[Any]) -> bool:
 async def _ending(work: Callable[[], Awaitable[T]]) -> Ended[T]:
     """Only a cancellation gets out of the task: others would stop the event loop, or be reported as never looked at."""
     try:
-        with ambient.unwatched():
+        with _watching.unwatched():
             return Ended(value=await work())
     except asyncio.CancelledError:
         raise

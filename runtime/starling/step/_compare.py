@@ -15,6 +15,7 @@ from starling.event import (
     ToolDescription,
 )
 from starling.step._divergence import NOT_RECORDED, Divergence, changes_between
+from starling.step._redaction import redacted
 from starling.step._served import PATCH
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ _HASHES = {
 
 
 def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> Payload:
-    """Today's payload with what the environment decided, and what is ignored, taken from the recorded one."""
+    """Today's payload as it is compared.
+
+    It is redacted first, if the recording was; then what the environment decided, and what is ignored, is taken from
+    the recorded one.
+    """
+    produced = redacted(produced, options.redact)
     kind = recorded.KIND
     names = set(_ENVIRONMENT.get(kind, ()))
     for path in options.ignore:
@@ -80,6 +86,8 @@ def describe(
     explained: Explanation | None = None,
 ) -> Divergence:
     """The divergence of two payloads; ``explained`` says what stands behind a prompt's hash."""
+    if produced is not None:
+        produced = redacted(produced, options.redact)
     today = produced
     if recorded is not None and produced is not None and recorded.KIND is produced.KIND:
         produced = carry_over(recorded, produced, options)

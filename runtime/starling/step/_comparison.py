@@ -32,6 +32,7 @@ class Comparison:
         request: what the next turn is about, for explanations.
         divergences: all that were found, in the order in which they were.
         failure: what stopped the run's own code.
+        latches: whether code gets no further than where it diverged.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Comparison:
         self.request: Request | None = None
         self.divergences: list[Divergence] = []
         self.failure: NondeterminismError | None = None
+        self.latches = True
         self._events = events
         self._payloads = payloads
         self._explain = explain
@@ -81,10 +83,10 @@ class Comparison:
     def latched(self, divergence: Divergence, frame: Frame | None = None) -> NondeterminismError:
         """Keep a divergence behind which that frame, or the run, gets no further; return it as an error to raise."""
         self.divergences.append(divergence)
-        error = NondeterminismError(divergence.text, run_id=divergence.run_id, divergences=(divergence,))
-        if frame is not None and frame.call_id:
+        error = NondeterminismError(divergence.text, divergences=(divergence,))
+        if self.latches and frame is not None and frame.call_id:
             frame.failure = error
-        else:
+        elif self.latches:
             self.failure = error
         return error
 
@@ -105,7 +107,7 @@ class Comparison:
         if not self.options.collect or not self.divergences:
             return None
         found = fold_consequences(sorted(self.divergences, key=lambda divergence: divergence.seq))
-        return NondeterminismError(found[0].text, run_id=found[0].run_id, divergences=found)
+        return NondeterminismError(found[0].text, divergences=found)
 
 
 def _plain(payload: Payload) -> Payload:

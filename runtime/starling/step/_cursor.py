@@ -5,12 +5,11 @@ Reading only: what was reproduced is `_progress`, what is compared is `_comparis
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from starling.event import SideEffectRecorded, ToolCallScheduled, TurnStarted
+from starling.event import SideEffectRecorded, ToolCallScheduled
+from starling.step._abandoned import is_abandoned
 from starling.step._interruption import Interruption, cuts_short, ends_part, interrupts
-from starling.step._journal import is_abandoned
 from starling.step._progress import Progress
 from starling.step._tree import build_tree
 
@@ -40,7 +39,6 @@ class Cursor:
         self.progress = Progress(len(payloads))
         self._owned_effects = owned_effects
         self._ends = [index for index, payload in enumerate(payloads) if ends_part(payload)]
-        self._turns = deque(index for index, payload in enumerate(payloads) if isinstance(payload, TurnStarted))
 
     # --- what comes next
 
@@ -77,12 +75,6 @@ class Cursor:
                 return index
             frame = frame.parent
         return len(self.payloads)
-
-    def next_turn(self) -> int | None:
-        """The first turn, whoever makes it, that was not reproduced yet."""
-        while self._turns and self.progress.is_taken(self._turns[0]):
-            self._turns.popleft()
-        return self._turns[0] if self._turns else None
 
     def effect_of_run(self, name: str, request: int) -> int | None:
         """The effect that answers this request of the run's own code; other events of the run are a boundary.

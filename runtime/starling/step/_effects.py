@@ -6,16 +6,19 @@ import asyncio
 import inspect
 import secrets
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from opcode import opmap
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starling import ambient
 from starling._cbor import Raw, decode, encode, written
 from starling._ulid import new as new_ulid
 from starling.event import SideEffectRecorded as Effect
+from starling.step._abandoned import cut_off, is_abandoned
 from starling.step._exceptions import describe, rebuild
 from starling.step._frame import Frame, current, current_frame, enter_effect, leave
-from starling.step._journal import NOT_FOR_THE_LOG, abandoned, is_abandoned
+from starling.step._journal import NOT_FOR_THE_LOG, PUT_OFF_S
 from starling.tool import run_in_thread
 
 if TYPE_CHECKING:
@@ -30,8 +33,9 @@ _CALL_ID = "starling/call_id"
 MAX_VALUE_DEPTH = 31
 """A SideEffectRecorded may nest 32 levels (wire format); the value sits one level inside it."""
 
-_LONGEST_WAIT_S = 10.0
-_WAIT_STEP_S = 0.005
+_LOOK_EVERY_S = 0.02
+
+_AWAIT = opmap["GET_AWAITABLE"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -91,21 +95,24 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
     if frame is None:
         return await _call(function)
     request = frame.request(name)
-    recorded = frame.run.journal.take_effect(frame, name, request)
-    if recorded is not None:
-        await frame.run.journal.commit()
-        if is_abandoned(recorded):
-            await _cut_off(frame)
+    recorded = await frame.run.journal.answer(frame, name, request, waits=_waits(function))
+    if recorded is not None and not is_abandoned(recorded):
         return cast("T", _replayed(recorded))
     token = current.set(enter_effect(frame, name))
     try:
+        if recorded is not None:
+            await asyncio.sleep(PUT_OFF_S)
         outcome = encode(await _call(function), max_depth=MAX_VALUE_DEPTH)
     except NOT_FOR_THE_LOG:
         raise
     except asyncio.CancelledError as error:
         if not frame.closed:
-            cut = abandoned(frame.call_id, name) if _is_cancelled() else _failed(frame, name, error)
+            cut = cut_off(frame.call_id, name) if _is_cancelled() else _failed(frame, name, error)
             frame.run.journal.effect(frame, cut, request)
+        raise
+    except GeneratorExit as error:  # nothing can be awaited any more, if this coroutine is being closed
+        if not frame.closed:
+            frame.run.journal.effect(frame, _failed(frame, name, error), request)
         raise
     except (Exception, SystemExit) as error:
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
@@ -125,15 +132,17 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
     if frame is None:
         return function()
     request = frame.request(name)
-    recorded = frame.run.journal.take_effect(frame, name, request)
-    if recorded is not None:
+    recorded = frame.run.journal.answer_at_once(frame, name, request)
+    if recorded is not None and not is_abandoned(recorded):
         return cast("T", _replayed(recorded))
     token = current.set(enter_effect(frame, name))
     try:
+        if recorded is not None:
+            _put_off(frame)
         outcome = encode(function(), max_depth=MAX_VALUE_DEPTH)
     except NOT_FOR_THE_LOG:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
         frame.run.commit_blocking()
         raise
@@ -150,17 +159,15 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _cut_off(frame: Frame) -> None:
-    """On replay: wait, as the recorded effect did, for whatever cuts it off (a timeout, a failed sibling).
-
-    Ends when the call does, as the effect would have. If today's code lets it wait for long, it is cancelled all the
-    same, and what the code makes of that is compared.
-    """
-    until = frame.run.loop.time() + _LONGEST_WAIT_S
-    while frame.run.loop.time() < until:
-        await asyncio.sleep(_WAIT_STEP_S)
+def _put_off(frame: Frame) -> None:
+    """In a thread that its call has left behind once: wait for it to do so again. The loop's own thread cannot wait."""
+    with suppress(RuntimeError):
+        if asyncio.get_running_loop() is frame.run.loop:
+            return
+    until = time.monotonic() + PUT_OFF_S
+    while time.monotonic() < until:
+        time.sleep(_LOOK_EVERY_S)
         frame.check()
-    raise asyncio.CancelledError
 
 
 async def _for_builtin_tools(name: str, function: Callable[[], Awaitable[T]]) -> T:
@@ -181,7 +188,7 @@ def _checked(name: str) -> str:
 def _value(frame: Frame, name: str, produce: Callable[[], T]) -> T:
     """One recorded value that is made on the spot."""
     request = frame.request(name)
-    recorded = frame.run.journal.take_effect(frame, name, request)
+    recorded = frame.run.journal.answer_at_once(frame, name, request)
     if recorded is not None:
         return cast("T", _replayed(recorded))
     value = produce()
@@ -192,8 +199,37 @@ def _value(frame: Frame, name: str, produce: Callable[[], T]) -> T:
 async def _call(function: Callable[[], Awaitable[T] | T]) -> T:
     if inspect.iscoroutinefunction(function):
         return cast("T", await function())
-    value = await run_in_thread(function)
+    made: list[Awaitable[T] | T] = []
+    left = False
+
+    def make() -> None:
+        made.append(function())
+        if left:
+            _discard(made)
+
+    try:
+        await run_in_thread(make)
+    except BaseException:
+        left = True
+        _discard(made)
+        raise
+    (value,) = made
     return cast("T", await value) if inspect.isawaitable(value) else value
+
+
+def _waits(function: Callable[[], Any]) -> bool:
+    """Whether other code may run while this does: not while a coroutine function runs that awaits nothing."""
+    code = getattr(getattr(function, "func", function), "__code__", None)
+    if code is None or not inspect.iscoroutinefunction(function):
+        return True
+    return _AWAIT in code.co_code[::2]
+
+
+def _discard(made: list[Any]) -> None:
+    """Close a coroutine that nobody awaits: whoever asked for it was cancelled while the thread made it."""
+    for value in made:
+        if inspect.iscoroutine(value):
+            value.close()
 
 
 def _failed(frame: Frame, name: str, error: BaseException) -> Effect:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starling.errors import StepContextError
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Callable
 
     from starling.step._run import Run
@@ -33,6 +34,7 @@ class Frame:
         finished: how many effects of a name have finished. answered: the highest request of a name that has an answer
             in the log. Both over all attempts of the call; the journal's lock guards them.
         asked: effects, by name and request, that have been asked for and have no answer yet.
+        strand: the task in which the attempt's function runs.
         patches: the answers of `step.patched`, by mark: a call takes one way, over all its attempts.
     """
 
@@ -49,6 +51,7 @@ class Frame:
         "parent",
         "patches",
         "run",
+        "strand",
         "tool",
     )
 
@@ -62,6 +65,7 @@ class Frame:
         self.node = node
         self.closed = False
         self.failure: Exception | None = None
+        self.strand: Task[Any] | None = None
         self.finished: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.asked: dict[tuple[str, int], None] = {}

@@ -7,6 +7,7 @@ its type and text for the log), or something that is the run's own or the enviro
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from starling.errors import (
     UnencodableValueError,
 )
 from starling.step import _texts
+from starling.step._frame import enclosing
 from starling.step._journal import NOT_FOR_THE_LOG
 from starling.tool import call_policy, reject_malformed, to_plain
 
@@ -126,6 +128,9 @@ async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable
     """
 
     async def body() -> tuple[Any, BaseException | None]:
+        frame, _ = enclosing()
+        if frame is not None:
+            frame.strand = asyncio.current_task()
         try:
             return await function(), None
         except asyncio.CancelledError:
@@ -145,10 +150,26 @@ async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable
 async def _watched(task: asyncio.Task[Any], until: Callable[[], bool]) -> None:
     try:
         while not task.done() and not until():
-            await asyncio.wait([task], timeout=_LOOK_EVERY_S)
+            await _pause(task)
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _pause(task: asyncio.Task[Any]) -> None:
+    """Wait for the task for a moment. The timer is set outside of the run, whose timers a replay may let expire."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(_LOOK_EVERY_S, _settle, over, context=Context())
+    try:
+        await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def times_cancelled() -> int:

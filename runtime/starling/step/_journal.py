@@ -11,52 +11,41 @@ import asyncio
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from starling._ulid import new as new_ulid
 from starling.errors import (
-    InvalidAppendError,
+    CassetteError,
     LogWriteError,
     NondeterminismError,
+    RedactionError,
     RunInUseError,
-    StarlingError,
     StepContextError,
 )
-from starling.event import Chain, EffectError, event_hash
+from starling.event import Chain, ToolCallFailed
 from starling.event import SideEffectRecorded as Effect
-from starling.step._bounded import carry_out
+from starling.step._abandoned import is_abandoned, left_behind
 from starling.step._served import SERVED
+from starling.step._writer import LogWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from starling.event import Event, Payload, Terminal, ToolCallCompleted, ToolCallFailed, ToolCallScheduled
+    from starling.event import Event, Payload, Terminal, ToolCallCompleted, ToolCallScheduled
     from starling.eventlog import EventLog
     from starling.provider import Request
     from starling.step._frame import Frame
     from starling.step._served import Served
 
-__all__ = ["ABANDONED", "NOT_FOR_THE_LOG", "Journal", "LiveJournal", "abandoned", "is_abandoned"]
+__all__ = ["NOT_FOR_THE_LOG", "PUT_OFF_S", "Journal", "LiveJournal"]
 
-NOT_FOR_THE_LOG = (NondeterminismError, LogWriteError, RunInUseError)
+NOT_FOR_THE_LOG = (NondeterminismError, RedactionError, CassetteError, LogWriteError, RunInUseError)
 """Failures of the run that are no events: the recording has no place for them, or the log takes nothing any more."""
 
-ABANDONED = "starling/abandoned"
-"""Stands for the type of an effect that was asked for and then cut off: cancelled, or left behind by its call."""
+T = TypeVar("T")
 
-
-def abandoned(call_id: str, name: str) -> Effect:
-    """The record of such an effect. It keeps the numbers of later requests right, and a replay waits where it did."""
-    return Effect(name=name, value=None, call_id=call_id, error=EffectError(type=ABANDONED, message=""))
-
-
-def is_abandoned(payload: Payload) -> bool:
-    """Whether an event is that record."""
-    return isinstance(payload, Effect) and payload.error is not None and payload.error.type == ABANDONED
-
-
-GRACE_S = 1.0
-"""How long a log that has exceeded `Config.emit_timeout` may take to be cancelled and to say what it holds."""
+PUT_OFF_S = 10.0
+"""How long what an orphan had abandoned is put off: by then, what cut it off has mostly done so again."""
 
 
 class Journal(Protocol):
@@ -64,8 +53,20 @@ class Journal(Protocol):
 
     replaying: bool
 
-    def asks(self, request: Request) -> None:
-        """The request that the next turn is about."""
+    def answers(self, frame: Frame) -> bool:
+        """Whether a recording answers what code in this frame asks next."""
+        ...
+
+    def asks(self, turn_id: str, request: Request, *, by_code: bool) -> Request:
+        """The request that the next turn is about, as it is hashed.
+
+        Args:
+            by_code: it was made by code of the user's, and not by an agent's loop.
+        """
+        ...
+
+    def estimate(self, frame: Frame, tokens: int) -> int:
+        """The estimate of the next turn's input tokens that counts."""
         ...
 
     def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:
@@ -80,8 +81,27 @@ class Journal(Protocol):
         """Wait until it is this call's turn among those that ``parent`` dispatches; its id is not known yet."""
         ...
 
+    async def in_turn(self, parent: Frame, frames: Sequence[Frame], running: Awaitable[T]) -> T:
+        """What calls that ``parent`` dispatched come to, when it is that answer's turn."""
+        ...
+
+    async def turn_to_end(self, frame: Frame, attempt: int) -> None:
+        """Wait until an attempt may end whose function has."""
+        ...
+
+    async def cut_off_again(self, frame: Frame, outcome: ToolCallCompleted | ToolCallFailed) -> None:
+        """Where a call that is not run had been cancelled by the code that dispatched it: wait until it does so again.
+
+        Ends in the cancellation. Returns where nothing is to be waited for, or nothing comes.
+        """
+        ...
+
     async def turn_to_ask(self, frame: Frame) -> None:
         """Wait until it is this frame's turn to call the model."""
+        ...
+
+    async def turn_to_hear(self, frame: Frame) -> None:
+        """Wait until it is the turn of the model's answer."""
         ...
 
     def schedule(self, parent: Frame, payload: ToolCallScheduled, served: Served | None = None) -> Any:
@@ -120,8 +140,18 @@ class Journal(Protocol):
         """The order in which a batch must be run one by one; None if it runs in parallel."""
         ...
 
-    def take_effect(self, frame: Frame, name: str, request: int) -> Effect | None:
-        """The recorded effect for this request; None when it has to be carried out."""
+    async def answer(self, frame: Frame, name: str, request: int, *, waits: bool) -> Effect | None:
+        """The recorded effect for this request, in its turn and durable; None when it has to be carried out.
+
+        Live, one that the orphan had abandoned is returned as well: it is not recorded yet.
+
+        Args:
+            waits: whether other code runs while the effect is carried out.
+        """
+        ...
+
+    def answer_at_once(self, frame: Frame, name: str, request: int) -> Effect | None:
+        """The same for sync code. In a thread it waits for its turn as well."""
         ...
 
     def effect(self, frame: Frame, payload: Effect, request: int) -> None:
@@ -165,10 +195,10 @@ class LiveJournal:
         chain: where the run stands; a new run starts with an empty one.
         log: the agent's event log.
         committed: called with each batch once it is in the log.
+        asked: called with each request that code makes, of which the log will hold but a hash, and its turn's id.
         owned_effects: whether the log's effects name their call; a log of the original program's that is resumed here
             must go on as it began.
-        emit_timeout_s: how long one append may take; 0 means without bound. What becomes of a late one is known, or
-            given up, `GRACE_S` later. Logs that append in line (SQLite, memory) have a bound of their own.
+        emit_timeout_s: how long one append may take; see `LogWriter`.
         clock: Unix nanoseconds, for the events' timestamps.
     """
 
@@ -180,30 +210,35 @@ class LiveJournal:
         log: EventLog,
         *,
         committed: Callable[[Sequence[Event]], None],
+        asked: Callable[[str, Request], None] = lambda *_: None,
         owned_effects: bool = True,
         emit_timeout_s: float = 0.0,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.chain = chain
-        self._log = log
-        self._append_in_line: Callable[[str, Sequence[Event]], None] | None = getattr(log, "append_sync", None)
         self._clock = clock
-        self._committed = committed
+        self._asked = asked
         self._owned_effects = owned_effects
-        self._timeout = emit_timeout_s or None
         self._lock = threading.Lock()
-        self._pending: list[Event] = []
+        self._writer = LogWriter(chain.run_id, log, self._lock, committed=committed, timeout_s=emit_timeout_s)
         self._open: dict[str, int] = {}
-        self._failure: StarlingError | None = None
         self._ended = False
-        self._in_line_turn = threading.Lock()
-        self._turn = asyncio.Lock()
-        self._loop = asyncio.get_running_loop()
 
     # --- what happened
 
-    def asks(self, request: Request) -> None:
-        """Nothing to compare it with."""
+    def answers(self, frame: Frame) -> bool:  # noqa: ARG002
+        """It does not: what is asked for is done."""
+        return False
+
+    def asks(self, turn_id: str, request: Request, *, by_code: bool) -> Request:
+        """Hand on what cannot be told from the log; there is nothing to compare it with."""
+        if by_code:
+            self._asked(turn_id, request)
+        return request
+
+    def estimate(self, frame: Frame, tokens: int) -> int:  # noqa: ARG002
+        """Today's."""
+        return tokens
 
     def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:  # noqa: ARG002
         """Stamp an event of the run itself."""
@@ -222,15 +257,31 @@ class LiveJournal:
     async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
         """It always is: what happens first is first."""
 
+    async def in_turn(self, parent: Frame, frames: Sequence[Frame], running: Awaitable[T]) -> T:  # noqa: ARG002
+        """That is as soon as they have ended."""
+        return await running
+
+    async def turn_to_end(self, frame: Frame, attempt: int) -> None:
+        """It may at once."""
+
+    async def cut_off_again(self, frame: Frame, outcome: ToolCallCompleted | ToolCallFailed) -> None:  # noqa: ARG002
+        """Behind a seam, the orphan's code may have had a timeout; it takes its time again."""
+        if isinstance(outcome, ToolCallFailed) and outcome.error_type == "cancelled":
+            await asyncio.sleep(PUT_OFF_S)
+
     async def turn_to_ask(self, frame: Frame) -> None:
+        """It always is, for the same reason."""
+
+    async def turn_to_hear(self, frame: Frame) -> None:
         """It always is, for the same reason."""
 
     def schedule(self, parent: Frame, payload: ToolCallScheduled, served: Served | None = None) -> Served | None:
         """Stamp a call's first attempt: its first here, if it is reissued."""
+        left = self._left_to(parent)
         with self._lock:
             parent.check()
-            if served is None and parent.node is not None:
-                served = parent.node.take_call(payload)
+            if served is None and left is not None:
+                served = left.take_call(payload)
             self._open_call(payload if served is None else replace(payload, attempt=served.first_attempt))
         return served
 
@@ -268,11 +319,11 @@ class LiveJournal:
 
     def _abandon_effects(self, frame: Frame) -> None:
         for name, request in list(frame.asked):
-            self._effect(frame, abandoned(frame.call_id, name), request)
+            self._effect(frame, left_behind(frame.call_id, name), request)
 
     def recorded_outcome(self, frame: Frame, attempt: int) -> ToolCallCompleted | ToolCallFailed | None:  # noqa: ARG002
         """None: run it. A call that had ended inside of one that a crash cut off is not run again."""
-        served: Served | None = frame.node
+        served = self._left_to(frame)
         if served is None or served.outcome is None:
             return None
         outcome = replace(served.outcome, call_id=frame.call_id)
@@ -292,13 +343,20 @@ class LiveJournal:
         """None: a batch runs in parallel, unless a replay of this log could not tell whose effects are whose."""
         return None if self._owned_effects else list(range(len(frames)))
 
-    def take_effect(self, frame: Frame, name: str, request: int) -> Effect | None:
+    async def answer(self, frame: Frame, name: str, request: int, *, waits: bool) -> Effect | None:  # noqa: ARG002
         """None: carry it out. What an orphan had done is not done again, but recorded for the call in its place."""
-        served: Served | None = frame.node
+        effect = self.answer_at_once(frame, name, request)
+        if effect is not None:
+            await self.commit()
+        return effect
+
+    def answer_at_once(self, frame: Frame, name: str, request: int) -> Effect | None:
+        """The same, without the commit."""
+        served = self._left_to(frame)
         with self._lock:
             effect = None if served is None else served.take_effect(name, request)
-            if effect is None:
-                return None
+            if effect is None or is_abandoned(effect):
+                return effect
             frame.check()
             self._effect(frame, replace(effect, call_id=frame.call_id, ordinal=0), request)
         return effect
@@ -317,7 +375,7 @@ class LiveJournal:
 
     def patched(self, frame: Frame, name: str) -> bool:
         """It does, and the log says so; but what stands in for an orphan that had got somewhere goes its way."""
-        served: Served | None = frame.node
+        served = self._left_to(frame)
         with self._lock:
             frame.check()
             if served is not None and served.take_effect(name, 1) is None and served.has_begun:
@@ -327,9 +385,13 @@ class LiveJournal:
 
     def drop_patch(self, frame: Frame, name: str) -> bool:
         """A new recording needs no mark, nor one that is carried over."""
-        served: Served | None = frame.node
+        served = self._left_to(frame)
         with self._lock:
             return served is not None and served.take_effect(name, 1) is not None
+
+    def _left_to(self, frame: Frame) -> Served | None:
+        """What a crash left of the call that this one is reissued for."""
+        return frame.node  # type: ignore[no-any-return]
 
     def turn_id(self, frame: Frame) -> str:  # noqa: ARG002
         """A fresh id."""
@@ -339,138 +401,30 @@ class LiveJournal:
         """A fresh id."""
         return new_ulid()
 
-    def _stamp(self, payload: Payload) -> None:
-        if self._failure is not None:
-            raise self._failure
+    def _stamp(self, payload: Payload) -> Event:
+        """Give an event its place in the chain; it is then waiting to be written."""
+        self._writer.check()
         if self._ended:
             raise StepContextError(
                 f"run {self.chain.run_id} has ended; nothing can be recorded for it any more. Await what its code "
                 "starts before it returns",
                 run_id=self.chain.run_id,
             )
-        self._pending.append(self.chain.append(payload, self._clock()))
+        event = self.chain.append(payload, self._clock())
+        self._writer.add(event)
+        return event
 
     # --- making it durable
 
     async def commit(self) -> None:
-        """Append what is pending as one batch.
-
-        A cancelled caller waits for the append that is under way, so that a batch is never half known. What interrupts
-        the append itself (KeyboardInterrupt) leaves the batch pending, unless it has arrived.
-
-        Raises:
-            LogWriteError: the log did not take the batch; the run must not go on.
-            RunInUseError: another writer advanced the run, or the run's id was taken already.
-        """
-        if self._append_in_line is not None:
-            self._commit_in_line(self._append_in_line)
-            return
-        async with self._turn:
-            batch = self._batch()
-            if batch:
-                await self._append(batch)
+        """Append what is pending as one batch; see `LogWriter.commit`."""
+        await self._writer.commit()
 
     @property
     def commits_in_line(self) -> bool:
         """Whether a commit needs no event loop."""
-        return self._append_in_line is not None
+        return self._writer.commits_in_line
 
     def commit_from_thread(self) -> None:
         """Append what is pending, from a thread that is not the run's loop."""
-        if self._append_in_line is not None:
-            self._commit_in_line(self._append_in_line)
-        else:
-            asyncio.run_coroutine_threadsafe(self.commit(), self._loop).result()
-
-    def _batch(self) -> list[Event]:
-        """What is pending; it stays so until it has arrived."""
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            return list(self._pending)
-
-    def _commit_in_line(self, append: Callable[[str, Sequence[Event]], None]) -> None:
-        with self._in_line_turn:
-            batch = self._batch()
-            if not batch:
-                return
-            try:
-                append(self.chain.run_id, batch)
-            except BaseException as error:  # noqa: BLE001 - raised again unless the batch has arrived all the same
-                self._recover(error, batch, self._read_in_line())
-            else:
-                self._settle(batch)
-
-    def _read_in_line(self) -> list[Event]:
-        read: Callable[[str], list[Event]] = self._log.read_sync  # type: ignore[attr-defined]
-        try:
-            return read(self.chain.run_id)
-        except Exception:  # noqa: BLE001 - the storage is down; the first error is the one to report
-            return []
-
-    async def _append(self, batch: list[Event]) -> None:
-        run_id, (until, at_last) = self.chain.run_id, self._deadlines()
-        late = f"the log took longer than Config.emit_timeout allows ({self._timeout or 0:g} s)"
-        written = await carry_out(lambda: self._log.append(run_id, batch), until=until, at_last=at_last, late=late)
-        cancelled = written.cancelled
-        if written.error is None:
-            self._settle(batch)
-        else:
-            read = await carry_out(lambda: self._log.read(run_id), until=at_last, at_last=at_last)
-            cancelled = read.cancelled or cancelled
-            self._recover(written.error, batch, read.value or [])
-        if cancelled is not None:
-            raise cancelled
-
-    def _deadlines(self) -> tuple[float | None, float | None]:
-        """When an append that begins now is cancelled, and when it and the look at what became of it must be over."""
-        if self._timeout is None:
-            return None, None
-        until = self._loop.time() + self._timeout
-        return until, until + GRACE_S
-
-    def _settle(self, batch: list[Event]) -> None:
-        """The batch is in the log."""
-        with self._lock:
-            del self._pending[: len(batch)]
-        self._committed(batch)
-
-    def _recover(self, error: BaseException, batch: list[Event], stored: Sequence[Event]) -> None:
-        """Go on after a failed append if the batch has arrived all the same (its acknowledgement was lost).
-
-        Args:
-            stored: what the log holds of the run now.
-        """
-        arrived = _holds(stored, batch[-1])
-        if arrived:
-            self._settle(batch)
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
-            raise error  # says nothing about the log; what is still pending goes with the run's last events
-        if not arrived:
-            raise self._fail(error, batch[0], stored) from error
-
-    def _fail(self, error: BaseException, first: Event, stored: Sequence[Event]) -> StarlingError:
-        run, where = f"run {self.chain.run_id}", {"run_id": self.chain.run_id, "seq": first.seq}
-        failure: StarlingError
-        if first.seq == 1 and stored and not _holds(stored, first):
-            failure = RunInUseError(
-                f"{run}: the log already holds a run of that id: choose another id, or resume it", **where
-            )
-        elif isinstance(error, InvalidAppendError):
-            failure = RunInUseError(
-                f"{run} was advanced by another writer: {error}. Let one process at a time write a run", **where
-            )
-        else:
-            said = str(error) or type(error).__name__
-            failure = LogWriteError(
-                f"{run}: the events from seq {first.seq} on could not be written: {said}. Nothing further was "
-                "dispatched; resume the run once the log works again",
-                **where,
-            )
-        with self._lock:
-            self._failure = failure
-        return failure
-
-
-def _holds(stored: Sequence[Event], event: Event) -> bool:
-    return len(stored) >= event.seq and event_hash(stored[event.seq - 1]) == event_hash(event)
+        self._writer.commit_from_thread()

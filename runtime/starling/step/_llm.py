@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starling import ambient
+from starling import _watching
 from starling._canonical_json import loads
 from starling._cbor import Raw, encode, written
 from starling.errors import (
     BudgetTripError,
+    CassetteError,
     InvalidStreamError,
     MissingRawResponseHashError,
     ProviderError,
@@ -37,6 +38,7 @@ from starling.step._exceptions import rebuild
 from starling.step._frame import Frame, current_frame
 from starling.step._interruption import Interruption
 from starling.step._replay import ReplayJournal
+from starling.step._tail import TailJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -89,21 +91,23 @@ async def llm_call(request: Request) -> Turn:
 
 async def _turn(frame: Frame, request: Request) -> Turn:
     run = frame.run
-    estimate = run.prompts.estimate(request)
+    turn_id = run.journal.turn_id(frame)
+    told = run.journal.asks(turn_id, request, by_code=run.own_loop or bool(frame.call_id))
+    estimate = run.journal.estimate(frame, run.prompts.estimate(told))
     owner = run.dialect.owner(frame.call_id)
     _trip(run, run.meter.before_call(estimate, owner), frame)
-    turn_id = run.journal.turn_id(frame)
-    run.journal.asks(request)
-    prompt_hash = run.prompts.hash(request)
-    run.emit(TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash, input_tokens=estimate, call_id=owner), frame)
+    prompt_hash = run.prompts.hash(told)
+    begun = TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash, input_tokens=estimate, call_id=owner)
+    started: Any = run.emit(begun, frame)
     await run.journal.commit()
-    if isinstance(run.journal, ReplayJournal):
+    if isinstance(run.journal, ReplayJournal | TailJournal) and run.journal.answers(frame):
+        await run.journal.turn_to_hear(frame)
         return _recorded_turn(frame, run.journal)
-    with ambient.unwatched():
-        return await _live_turn(run, request, turn_id)
+    with _watching.unwatched():
+        return await _live_turn(frame, request, started.turn_id)
 
 
-def _trip(run: Run, exceeded: BudgetExceeded | None, frame: Frame | None = None) -> None:
+def _trip(run: Run, exceeded: BudgetExceeded | None, frame: Frame) -> None:
     if exceeded is not None:
         run.emit(exceeded, frame)
         run.metrics.budget_exceeded(exceeded.limit)
@@ -131,13 +135,13 @@ def _turn_failed_again(recorded: RunFailed) -> TurnFailedError:
 # --- live
 
 
-async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
-    began = time.monotonic()
+async def _live_turn(frame: Frame, request: Request, turn_id: str) -> Turn:
+    run, began = frame.run, time.monotonic()
     status = "error"
     try:
-        response = await _stream(run, request, turn_id)
+        response = await _stream(frame, request, turn_id)
         message = _message(run, turn_id, response)
-        run.emit(message)
+        run.emit(message, frame)
         status = "ok"
     except ProviderError as error:
         internal = isinstance(error, InvalidStreamError | MissingRawResponseHashError)
@@ -147,24 +151,24 @@ async def _live_turn(run: Run, request: Request, turn_id: str) -> Turn:
     return Turn(message=decoded(message), reasoning=response.reasoning)
 
 
-async def _stream(run: Run, request: Request, turn_id: str) -> Response:
-    assembler = Assembler()
+async def _stream(frame: Frame, request: Request, turn_id: str) -> Response:
+    run, assembler = frame.run, Assembler()
     async with aclosing(_closeable(_open(run, request))) as chunks:
         while True:
             chunk = await _next(run, chunks)
             if chunk is None:
                 return assembler.finish()
             for block in assembler.feed(chunk):
-                _emit_reasoning(run, turn_id, block)
+                _emit_reasoning(frame, turn_id, block)
             if isinstance(chunk, UsageChunk):
-                _trip(run, run.meter.during_call(assembler.usage, turn_id, assembler.text))
+                _trip(run, run.meter.during_call(assembler.usage, turn_id, assembler.text), frame)
 
 
 def _open(run: Run, request: Request) -> AsyncIterator[Chunk]:
     """The answer's chunks; see `_next`."""
     try:
         return run.provider.stream(request)
-    except ProviderError:
+    except (ProviderError, CassetteError):
         raise
     except Exception as error:
         raise wrap_http_status(error, None, provider=run.provider.info().id) from error
@@ -174,7 +178,7 @@ async def _next(run: Run, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
     """The next chunk, None at the end. Whatever an adapter raises is the provider's failure."""
     try:
         return await anext(chunks, None)
-    except ProviderError:
+    except (ProviderError, CassetteError):
         raise
     except Exception as error:
         raise wrap_http_status(error, None, provider=run.provider.info().id) from error
@@ -192,10 +196,11 @@ def _closeable(stream: Any) -> Any:
     return wrapped()
 
 
-def _emit_reasoning(run: Run, turn_id: str, block: Reasoning) -> None:
-    run.emit(
-        ReasoningEmitted(turn_id=turn_id, content=block.content, signature=block.signature, redacted=block.redacted)
+def _emit_reasoning(frame: Frame, turn_id: str, block: Reasoning) -> None:
+    emitted = ReasoningEmitted(
+        turn_id=turn_id, content=block.content, signature=block.signature, redacted=block.redacted
     )
+    frame.run.emit(emitted, frame)
 
 
 def _message(run: Run, turn_id: str, response: Response) -> AssistantMessageCompleted:
@@ -257,7 +262,7 @@ def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
 # --- recorded
 
 
-def _recorded_turn(frame: Frame, journal: ReplayJournal) -> Turn:
+def _recorded_turn(frame: Frame, journal: ReplayJournal | TailJournal) -> Turn:
     """Take the answer from the recording, or fail as the recorded call failed."""
     reasoning: list[Reasoning] = []
     while True:
@@ -277,7 +282,9 @@ def _recorded_turn(frame: Frame, journal: ReplayJournal) -> Turn:
                 raise _no_answer(frame, journal)
 
 
-def _priced(frame: Frame, journal: ReplayJournal, recorded: AssistantMessageCompleted) -> AssistantMessageCompleted:
+def _priced(
+    frame: Frame, journal: ReplayJournal | TailJournal, recorded: AssistantMessageCompleted
+) -> AssistantMessageCompleted:
     """The recorded message; with ``compare_cost``, today's price of its usage is compared too."""
     from dataclasses import replace
 
@@ -297,7 +304,7 @@ def _priced(frame: Frame, journal: ReplayJournal, recorded: AssistantMessageComp
     return taken
 
 
-def _no_answer(frame: Frame, journal: ReplayJournal) -> BaseException:
+def _no_answer(frame: Frame, journal: ReplayJournal | TailJournal) -> BaseException:
     """The recorded turn has no end: the provider failed, the environment stopped it, or the recording is not whole."""
     match journal.end_of_part(frame):
         case RunFailed() as recorded:

@@ -12,27 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from starling.errors import NondeterminismError
 from starling.event import (
     AssistantMessageCompleted,
+    BudgetExceeded,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
     TurnStarted,
 )
-from starling.step._comparison import Comparison
-from starling.step._cursor import Cursor
-from starling.step._interruption import cuts_short
+from starling.step._abandoned import is_abandoned
+from starling.step._interruption import Interruption, cuts_short
+from starling.step._order import Order
+from starling.step._redaction import redacted_request
+from starling.step._reproduction import Reproduction
 from starling.step._served import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starling.ambient import ReplayOptions
-    from starling.errors import NondeterminismError
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
     from starling.provider import Request
     from starling.step._dialect import Dialect
@@ -42,12 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ReplayJournal"]
 
+T = TypeVar("T")
 
-_LONGEST_HOLD_S = 1.0
-"""How long a strand of a tool may be held back for another one."""
-_HOLD_STEP_S = 0.005
-_STRANDS = 64
-"""How far ahead in the recording a strand is looked for."""
+_CALLS_AHEAD = 64
+"""How far ahead in the recording a call that a strand dispatches is looked for."""
 
 
 class ReplayJournal:
@@ -84,20 +86,39 @@ class ReplayJournal:
         self._events = events
         self._payloads = payloads
         self._deliver = deliver
-        self._skipped = skipped
-        self._watch = watch
-        self._cursor = Cursor(payloads, owned_effects=dialect.owned_effects)
-        self._progress = self._cursor.progress
-        self._compared = Comparison(events, payloads, options, explain)
+        self._recording = Reproduction(
+            events, payloads, options, dialect, skipped=skipped, explain=explain, watch=watch
+        )
+        self._cursor = self._recording.cursor
+        self._progress = self._recording.progress
+        self._compared = self._recording.compared
         self._delivered = 0
         self._delivering = asyncio.Lock()
         self._lock = threading.RLock()
+        self._order = Order(events, self._cursor, self._lock)
 
     # --- the run's own events
 
-    def asks(self, request: Request) -> None:
-        """The request that the next turn is about, for explanations."""
+    def answers(self, frame: Frame) -> bool:  # noqa: ARG002
+        """It does, always."""
+        return True
+
+    def asks(self, turn_id: str, request: Request, *, by_code: bool) -> Request:  # noqa: ARG002
+        """The request of the next turn as it is compared. An agent's loop makes its own of what is redacted already."""
+        request = redacted_request(request, self.options.redact) if by_code else request
         self._compared.request = request
+        return request
+
+    def estimate(self, frame: Frame, tokens: int) -> int:
+        """The recorded estimate where the recording was redacted: that changed how long its requests are."""
+        recorded = None if self.options.redact is None else self.next_recorded(frame)
+        match recorded:
+            case TurnStarted():
+                return recorded.input_tokens
+            case BudgetExceeded(where="pre_call", limit="input_tokens"):
+                return int(recorded.actual) - frame.run.meter.input_tokens
+            case _:
+                return tokens
 
     def next_recorded(self, frame: Frame) -> Payload | None:
         """What comes next in the recording among the events that code in this frame makes; None if nothing does."""
@@ -109,13 +130,13 @@ class ReplayJournal:
         with self._lock:
             recorded: Payload
             if frame is None or self._cursor.owner(frame) is self._cursor.root:
-                recorded = self._reproduce(self._cursor.root, self._next_of_run(payload), payload)
+                recorded = self._recording.reproduce(self._cursor.root, self._next_of_run(payload), payload)
             else:
                 frame.check()
                 index = self._progress.next_own(frame.node)
                 if index is None:
                     self._cursor.check_not_cut_short()
-                recorded = self._reproduce(frame.node, index, payload, frame=frame)
+                recorded = self._recording.reproduce(frame.node, index, payload, frame=frame)
         return recorded
 
     def emit_terminal(self, payload: Terminal) -> Terminal:
@@ -128,7 +149,7 @@ class ReplayJournal:
         with self._lock:
             index = self._cursor.next_own(frame)
             assert index is not None, "callers look at next_recorded first"
-            self._take(index)
+            self._recording.take(index)
             return self._payloads[index]
 
     def _next_of_run(self, payload: Payload) -> int | None:
@@ -167,38 +188,49 @@ class ReplayJournal:
     # --- calls
 
     async def turn_to_ask(self, frame: Frame) -> None:
-        """Hold back a model call while one that was recorded earlier, by another call of the batch, is still to come.
+        """Hold back a model call while one that was recorded earlier can still come.
 
-        Which of them goes first is the environment's, and what they use counts towards the same budget.
+        Which of two calls asks first is the environment's, and what they use counts towards the same budget.
         """
-        if self._cursor.owner(frame) is self._cursor.root:
-            return
-        until = asyncio.get_running_loop().time() + _LONGEST_HOLD_S
-        while asyncio.get_running_loop().time() < until:
-            due, first = self._cursor.next_own(frame), self._cursor.next_turn()
-            if due is None or first is None or first >= due:
-                return
-            await asyncio.sleep(_HOLD_STEP_S)
+        if self._cursor.owner(frame) is not self._cursor.root:
+            await self._order.to_ask(frame)
+
+    async def turn_to_hear(self, frame: Frame) -> None:
+        """Hold back an answer to a call's code while others that it got earlier are still to come."""
+        if self._cursor.owner(frame) is not self._cursor.root:
+            await self._order.to_hear(frame)
 
     async def turn_to_dispatch(self, parent: Frame, payload: ToolCallScheduled) -> None:
         """Hold back a call that a tool dispatched later in the recording, so that its other strands can go first.
 
-        Concurrent strands of a tool run in another order today, because effects take no time on replay. That shows:
-        this strand has taken something that was recorded later than the call which is due. Where nothing shows it,
-        the code itself has another order, and diverges at once.
+        Where the call that is due waits for nothing more, the code itself has another order, and diverges at once.
         """
         node = self._cursor.owner(parent)
         if node is self._cursor.root:
             return
-        until = asyncio.get_running_loop().time() + _LONGEST_HOLD_S
-        while asyncio.get_running_loop().time() < until:
-            ahead = islice(self._progress.children_left(node), _STRANDS)
-            first = next(ahead, None)
-            if first is None or self._is_call(first, payload) or not self._progress.overtaken(node, first):
-                return
-            if not any(self._is_call(index, payload) for index in ahead):
-                return
-            await asyncio.sleep(_HOLD_STEP_S)
+        ahead = islice(self._progress.children_left(node), _CALLS_AHEAD)
+        index = next((index for index in ahead if self._is_call(index, payload)), None)
+        due = self._progress.next_own(node)
+        if index is None or (index != due and due in node.children and not self._progress.overtaken(node, due)):
+            return
+        await self._order.to_dispatch(parent, index)
+
+    async def in_turn(self, parent: Frame, frames: Sequence[Frame], running: Awaitable[T]) -> T:
+        """Hold back what a tool's calls came to while other answers that it got earlier are still to come."""
+        if not frames or not self.dialect.owned_effects:
+            return await running
+        return await self._order.in_turn(parent, [frame.node for frame in frames], running)
+
+    async def turn_to_end(self, frame: Frame, attempt: int) -> None:
+        """Hold back the end of an attempt while strands that it leaves behind wait for what they had got before it."""
+        index = frame.node.outcomes.get(attempt)
+        if index is not None:
+            await self._order.to_end(frame, index)
+
+    async def cut_off_again(self, frame: Frame, outcome: ToolCallCompleted | ToolCallFailed) -> None:
+        """Wait for what cancelled this call: the code that dispatched it, unless it was the run's environment."""
+        if isinstance(outcome, ToolCallFailed) and outcome.error_type == "cancelled" and self.dialect.owned_effects:
+            await self._order.until_cut_off(frame, outcome)
 
     def _is_call(self, index: int, payload: ToolCallScheduled) -> bool:
         """Whether a recorded call asks for the same, whatever its id."""
@@ -217,8 +249,9 @@ class ReplayJournal:
             index = self._progress.next_child(node) if parent.call_id else self._next_of_run(payload)
             if index is not None and index in node.children:
                 payload = replace(payload, attempt=node.children[index].first_attempt)
-            self._reproduce(node, index, payload, frame=parent, strict=self._is_strict(node, index, parent))
+            self._recording.reproduce(node, index, payload, frame=parent, strict=self._is_strict(node, index, parent))
             assert index is not None, "an index that is None diverges"
+            self._order.scheduled(payload.call_id)
             return node.children[index]
 
     def _is_strict(self, node: Node, index: int | None, parent: Frame) -> bool:
@@ -240,7 +273,7 @@ class ReplayJournal:
             index = self._progress.next_own(frame.node)
             if index is None:
                 self._cursor.check_not_cut_short()  # while it waited for this attempt
-            self._reproduce(frame.node, index, payload, frame=frame)
+            self._recording.reproduce(frame.node, index, payload, frame=frame)
 
     def outcome(self, frame: Frame, payload: ToolCallCompleted | ToolCallFailed) -> Any:
         """Compare how an attempt ended; the recorded outcome is what the run goes on with."""
@@ -248,12 +281,13 @@ class ReplayJournal:
         with self._lock:
             frame.check()
             index = node.outcomes.get(payload.attempt)
-            if self._policy_of(frame) == "run" and index is not None:
-                self._take_until(frame, index)
+            if self.options.policy(frame.tool) == "run" and index is not None:
+                self._recording.take_until(frame, index)
                 recorded: Any = self._payloads[index]
             else:
-                recorded = self.dialect.shown(self._reproduce(node, index, payload, frame=frame), payload)
+                recorded = self.dialect.shown(self._recording.reproduce(node, index, payload, frame=frame), payload)
             frame.closed = True
+            self._order.ended(frame)
             return recorded
 
     def open_attempt(self, frame: Frame) -> int:  # noqa: ARG002
@@ -264,6 +298,7 @@ class ReplayJournal:
         """Refuse what the run's own code does after its end; what it left behind when recorded has its record."""
         with self._lock:
             frame.closed = True
+            self._order.ended(frame)
 
     def recorded_outcome(self, frame: Frame, attempt: int) -> ToolCallCompleted | ToolCallFailed | None:
         """The outcome of an attempt that must not be run again; None if it is to be run and compared.
@@ -276,14 +311,16 @@ class ReplayJournal:
         with self._lock:
             if index is None:
                 if cuts_short(self._cursor.end):
-                    self._skip(frame, len(self._events))
+                    self._recording.skip(frame, len(self._events))
                 self._cursor.check_not_cut_short()
+                self._order.begins(frame)
                 return None
             recorded: Any = self._payloads[index]
             stopped = isinstance(recorded, ToolCallFailed) and recorded.error_type in ("cancelled", "timeout")
-            if not stopped and self._policy_of(frame) != "stub" and SERVED not in node.effects:
+            if not stopped and self.options.policy(frame.tool) != "stub" and SERVED not in node.effects:
+                self._order.begins(frame)
                 return None
-            self._skip(frame, index)
+            self._recording.skip(frame, index)
             frame.closed = True
             return recorded  # type: ignore[no-any-return]
 
@@ -299,7 +336,7 @@ class ReplayJournal:
             recorded: Any = self._payloads[node.last_outcome]
             if isinstance(recorded, ToolCallFailed) and not recorded.final:
                 return None
-            self._skip(frame, node.last_outcome)
+            self._recording.skip(frame, node.last_outcome)
             frame.closed = True
             return recorded  # type: ignore[no-any-return]
 
@@ -314,8 +351,53 @@ class ReplayJournal:
 
     # --- effects
 
-    def take_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
-        """The recorded effect that answers this request."""
+    async def answer(self, frame: Frame, name: str, request: int, *, waits: bool) -> SideEffectRecorded:
+        """The recorded effect that answers this request, when it is its turn."""
+        index = self._effect_at(frame, name, request)
+        if is_abandoned(self._payloads[index]):
+            self._take_effect(frame, name, request)
+            await self.commit()
+            await self._order.effect_cut_off(frame, index)
+        if not self.dialect.owned_effects:
+            return await self._delivered_effect(frame, name, request)
+        try:
+            if waits:
+                await self._order.effect(frame, index)
+            else:
+                self._order.effect_at_once(frame, index)
+        except asyncio.CancelledError:
+            self._take_if_left(frame, index, name, request)
+            raise
+        try:
+            return await self._delivered_effect(frame, name, request)
+        finally:
+            self._order.answered(frame, index)
+
+    async def _delivered_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
+        recorded = self._take_effect(frame, name, request)
+        await self.commit()
+        return recorded
+
+    def answer_at_once(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
+        """The same for sync code; only in a thread can it wait."""
+        if not self.dialect.owned_effects:
+            return self._take_effect(frame, name, request)
+        index = self._effect_at(frame, name, request)
+        if is_abandoned(self._payloads[index]):
+            self._take_effect(frame, name, request)
+            self._order.effect_cut_off_at_once(frame, index)
+        self._order.effect_at_once(frame, index)
+        try:
+            return self._take_effect(frame, name, request)
+        finally:
+            self._order.answered(frame, index)
+
+    def _effect_at(self, frame: Frame, name: str, request: int) -> int:
+        """Where the effect that answers a request was recorded.
+
+        Raises:
+            NondeterminismError: it was not.
+        """
         node = self._cursor.owner(frame)
         with self._lock:
             frame.check()
@@ -326,8 +408,19 @@ class ReplayJournal:
             else:
                 index = node.effects.get(name, {}).get(request)
             if index is None or self._progress.is_taken(index):
-                raise self._diverge(node, None, produced, frame)
-            self._take(index)
+                raise self._recording.diverge(node, None, produced, frame)
+            return index
+
+    def _take_if_left(self, frame: Frame, index: int, name: str, request: int) -> None:
+        """An effect of a strand that is cancelled while it waits for its turn: the recorded one was sooner."""
+        with self._lock, suppress(NondeterminismError, Interruption):
+            if not frame.closed and frame.failure is None and not self._progress.is_taken(index):
+                self._take_effect(frame, name, request)
+
+    def _take_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
+        with self._lock:
+            index = self._effect_at(frame, name, request)
+            self._recording.take(index)
             frame.answer(name, request)
             recorded = self._payloads[index]
             assert isinstance(recorded, SideEffectRecorded)  # the tree holds nothing else there
@@ -335,7 +428,7 @@ class ReplayJournal:
 
     def effect(self, frame: Frame, payload: SideEffectRecorded, request: int) -> None:  # noqa: ARG002
         """Never reached: every effect is taken from the recording or diverges."""
-        raise self._diverge(self._cursor.owner(frame), None, payload, frame)
+        raise self._recording.diverge(self._cursor.owner(frame), None, payload, frame)
 
     def patched(self, frame: Frame, name: str) -> bool:
         """Whether the recorded call has the mark; otherwise it predates the patch."""
@@ -343,7 +436,7 @@ class ReplayJournal:
             frame.check()
             index = self._cursor.owner(frame).effects.get(name, {}).get(1)
             if index is not None and not self._progress.is_taken(index):
-                self._take(index)
+                self._recording.take(index)
         return index is not None
 
     def drop_patch(self, frame: Frame, name: str) -> bool:
@@ -411,73 +504,4 @@ class ReplayJournal:
                 cost_usd=0.0,
                 raw_response_hash=None,
             )
-            return self._diverge(self._cursor.owner(frame), None, produced, frame)
-
-    # --- comparing
-
-    def _reproduce(
-        self, node: Node, index: int | None, payload: Payload, *, frame: Frame | None = None, strict: bool = True
-    ) -> Any:
-        """Compare with the event at ``index`` and take it; the recorded payload flows on.
-
-        ``strict``: what this node recorded before ``index`` must have been reproduced already. Otherwise what is
-        missing is found at the call's outcome.
-        """
-        payload = self.dialect.written(payload)
-        first = self._progress.next_own(node)
-        if index is None or (strict and first is not None and first < index):
-            raise self._diverge(node, index, payload, frame)
-        recorded = self._payloads[index]
-        if recorded.KIND is not payload.KIND:
-            raise self._diverge(node, index, payload, frame)
-        divergence: Divergence | None = None
-        if not self._compared.are_equal(index, payload):
-            divergence = self._differs(node, index, payload, frame)
-            if not self.options.collect:
-                raise self._compared.latched(divergence, frame)
-            self._compared.divergences.append(divergence)
-        self._take(index, payload, divergence)
-        return recorded
-
-    def _take(self, index: int, produced: Payload | None = None, divergence: Divergence | None = None) -> None:
-        """Count a recorded event as reproduced."""
-        self._progress.take(index)
-        if self._watch is not None:
-            today = self._payloads[index] if produced is None else self._compared.shown(index, produced)
-            self._watch(index, today, divergence)
-
-    def _diverge(
-        self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None
-    ) -> NondeterminismError:
-        """Nothing more can be reproduced there."""
-        return self._compared.latched(self._differs(node, index, produced, frame), frame)
-
-    def _differs(self, node: Node, index: int | None, produced: Payload, frame: Frame | None) -> Divergence:
-        """Report against the first event of this node that was not reproduced, which may precede ``index``."""
-        first = self._progress.next_own(node)
-        candidates = [position for position in (first, index) if position is not None]
-        at = min(candidates) if candidates else self._cursor.after(frame)
-        return self._compared.described(at, produced, frame)
-
-    def _policy_of(self, frame: Frame) -> str:
-        return self.options.policy(frame.tool)
-
-    def _skip(self, frame: Frame, index: int) -> None:
-        """Pass over a call that is not run (again), up to ``index``."""
-        again = next((own for own in frame.node.own if own > index), None)
-        self._skipped(frame.call_id, None if again is None else self._events[again].ts)
-        self._take_until(frame, index)
-
-    def _take_until(self, frame: Frame, index: int) -> None:
-        """Take what is left of a call up to ``index``; calls it made count for the run's totals, as they did live."""
-        for taken in self._progress.take_until(frame.node, index):
-            payload = self._payloads[taken]
-            frame.run.meter.observe(payload)
-            if isinstance(payload, ToolCallScheduled) and payload.call_id != frame.call_id:
-                self._skipped(payload.call_id, None)
-            if self._watch is not None:
-                self._watch(taken, self._payloads[taken], self._compared.found_at(taken))
-        for name, by_request in frame.node.effects.items():
-            for request, effect in by_request.items():
-                if self._progress.is_taken(effect):
-                    frame.answer(name, request)
+            return self._recording.diverge(self._cursor.owner(frame), None, produced, frame)

@@ -43,6 +43,7 @@ class Run:
         tools: by name.
         require_raw_response_hash: fail a turn whose end carries no 32-byte digest.
         max_parallel_tools: how many calls of one batch run at a time.
+        own_loop: the loop is the user's own, so that what it asks the model follows from its code alone.
         out_of_time: whether the run's wall-clock budget has expired; asked when a tool is cancelled.
         clock: Unix nanoseconds, for `step.now`. random: 64 random bits, for `step.random`.
         open_calls: the ids, chosen by the model or by code, of calls that have not ended.
@@ -59,6 +60,7 @@ class Run:
     dialect: Dialect
     require_raw_response_hash: bool = False
     max_parallel_tools: int = DEFAULT_MAX_PARALLEL_TOOLS
+    own_loop: bool = False
     out_of_time: Callable[[], bool] = bool
     clock: Callable[[], int] = time.time_ns
     random: Callable[[], int] = _random_64

@@ -156,7 +156,7 @@ async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()
         ]
         try:
             await run.journal.commit()
-            return _joined(parent, await _run_all(run, encoded, frames))
+            return _joined(parent, await run.journal.in_turn(parent, frames, _run_all(run, encoded, frames)))
         except asyncio.CancelledError:
             _end_what_is_open(run, frames)
             raise
@@ -268,7 +268,7 @@ async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
         await run.journal.commit()
         if not retry:
             return outcome
-        if not run.journal.replaying:
+        if not run.journal.answers(frame):
             await asyncio.sleep(_backoff(call, tool)(attempt))
         attempt += 1
         frame = frame.renew()
@@ -283,6 +283,7 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     """One attempt; the second value says whether another one follows."""
     taken = run.journal.recorded_outcome(frame, attempt)
     if taken is not None:
+        await run.journal.cut_off_again(frame, taken)
         return Outcome(call=call, call_id=frame.call_id, recorded=taken), _is_retried(taken)
     await asyncio.sleep(0)  # a cancellation that came during the commit is the run's, and the tool never sees it
     began, cancels = time.monotonic_ns(), times_cancelled()
@@ -295,6 +296,7 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
         raise
     finally:
         leave(token)
+    await run.journal.turn_to_end(frame, attempt)
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)

@@ -5,6 +5,7 @@ _scripted        a provider that says it
 _openai_server   a local server that says it over OpenAI's wire
 _assertions      a recording replays, or diverges where it should
 eventlog_contract  what every event log promises, as checks
+strategies         hypothesis strategies for events, runs and scripts
 
 Names are imported when they are first used; nothing here imports pytest or hypothesis.
 """
@@ -15,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from starling.testing import eventlog_contract
+    from starling.testing import eventlog_contract, strategies
     from starling.testing._assertions import append_run_started, assert_diverges, assert_replays
     from starling.testing._openai_server import OpenAIServer, ReceivedRequest, Reply
     from starling.testing._script import Do, Fail, Hang, Script, Step, Turn
@@ -37,6 +38,8 @@ _HOMES = {
     "assert_replays": "_assertions",
 }
 
+_PACKAGES = frozenset({"eventlog_contract", "strategies"})
+
 __all__ = [
     "Do",
     "Fail",
@@ -52,12 +55,13 @@ __all__ = [
     "assert_diverges",
     "assert_replays",
     "eventlog_contract",
+    "strategies",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "eventlog_contract":
-        return import_module("starling.testing.eventlog_contract")
+    if name in _PACKAGES:
+        return import_module(f"starling.testing.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'starling.testing' has no attribute {name!r}")

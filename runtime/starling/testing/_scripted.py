@@ -48,6 +48,7 @@ class ScriptedProvider(Script):
         super().__init__(turns)
         self._info = ProviderInfo(id=provider_id, api_version=api_version)
         self._requests: list[Request] = []
+        self._skipped = 0
         self._lock = threading.Lock()
 
     @property
@@ -67,6 +68,12 @@ class ScriptedProvider(Script):
         """Forget the requests and play from the first turn again."""
         with self._lock:
             self._requests.clear()
+            self._skipped = 0
+
+    def skip_turn(self) -> None:
+        """Count a call that a recording has answered (mode ``tail``), so that the next one gets the turn behind it."""
+        with self._lock:
+            self._skipped += 1
 
     def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """Play the next turn.
@@ -82,7 +89,7 @@ class ScriptedProvider(Script):
         with self._lock:
             turns = self.turns
             self._requests.append(request)
-            asked = len(self._requests)
+            asked = len(self._requests) + self._skipped
         return turns[asked - 1] if asked <= len(turns) else _exhausted(scripted=len(turns), asked=asked)
 
     async def _play(self, turn: Turn) -> AsyncGenerator[Chunk, None]:

@@ -13,21 +13,22 @@ import os
 from contextlib import suppress
 from contextvars import Context, copy_context
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from starling import ambient
+from starling import _watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["run_in_thread"]
+__all__ = ["in_worker", "run_in_thread"]
 
 T = TypeVar("T")
 
 _Outcome: TypeAlias = tuple[Any, BaseException | None]
 
 _MOST_IDLE = 16
+_NAME = "starling-worker"
 
 _idle: list[_Worker] = []  # only appended to and popped from, which is atomic
 
@@ -59,6 +60,11 @@ async def run_in_thread(function: Callable[..., T], /, *args: Any) -> T:
         del error, answer  # the traceback holds this frame
 
 
+def in_worker() -> bool:
+    """Whether this thread is one of ours: then it runs a sync tool, and is no thread that a tool has started."""
+    return current_thread().name == _NAME
+
+
 class _Job:
     """One call, and where its outcome goes."""
 
@@ -80,7 +86,7 @@ class _Job:
 
     def outcome(self) -> _Outcome:
         try:
-            with ambient.watched_thread(self.context):
+            with _watching.watched_thread(self.context):
                 return self.context.run(self.function, *self.args), None
         except BaseException as error:  # noqa: BLE001 - all of them belong to whoever awaits
             return None, error
@@ -102,7 +108,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
-        Thread(target=self._work, name="starling-worker", daemon=True).start()
+        Thread(target=self._work, name=_NAME, daemon=True).start()
 
     def _work(self) -> None:
         while True:

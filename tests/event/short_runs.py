@@ -1,11 +1,9 @@
-"""hypothesis strategies for whole valid runs, and for lists of steps that may or may not be legal."""
+"""Payloads of few words, and chains of them that may or may not be legal."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from hypothesis import strategies as st
 
 from starling.event import (
     AssistantMessageCompleted,
@@ -18,12 +16,10 @@ from starling.event import (
     RunFailed,
     RunResumed,
     RunStarted,
-    SideEffectRecorded,
     ToolCallCompleted,
     ToolCallFailed,
     ToolCallScheduled,
     TurnStarted,
-    UserMessageAppended,
 )
 
 if TYPE_CHECKING:
@@ -99,26 +95,3 @@ def chained(payloads: Sequence[Payload], run_id: str = "run-1") -> list[Event]:
             rooted = replace(payload, merkle_root=chain.root())
         events.append(chain.append(rooted, 1000 + at))
     return events
-
-
-effects = st.builds(SideEffectRecorded, name=st.sampled_from(["now", "rand", "x"]), value=st.integers())
-
-
-@st.composite
-def valid_runs(draw: st.DrawFn) -> list[Event]:
-    """Runs of turns with calls, retries, effects and seams, ended in each of the three ways."""
-    payloads: list[Payload] = [STARTED]
-    for number in range(draw(st.integers(0, 4))):
-        turn_id = f"T{number}"
-        payloads += [turn(turn_id), message(turn_id)]
-        for index in range(draw(st.integers(0, 3))):
-            call_id = f"{turn_id}-c{index}"
-            if draw(st.booleans()):
-                payloads += [call(call_id), failed(call_id), call(call_id, 2)]
-                payloads += [*draw(st.lists(effects, max_size=2)), done(call_id, 2)]
-            else:
-                payloads += [call(call_id), done(call_id)]
-        if draw(st.booleans()):
-            payloads += [turn(f"{turn_id}-lost"), call(f"{turn_id}-orphan"), SEAM, UserMessageAppended(content="go on")]
-    payloads.append(draw(st.sampled_from([COMPLETED, FAILED, CANCELLED])))
-    return chained(payloads)

@@ -1,0 +1,48 @@
+"""What a run reaches outside of its process: hosts and programs, and who asks for them."""
+
+from __future__ import annotations
+
+import importlib
+from types import FunctionType
+from typing import TYPE_CHECKING
+
+from starling.replay._sources import package
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+__all__ = ["Reached"]
+
+_STARTING = frozenset({"asyncio", "subprocess"})
+
+
+class Reached:
+    """Knows the helpers of Python's own that connect and start programs for whoever calls them.
+
+    Attributes:
+        events: the audit events that are of interest.
+    """
+
+    events = frozenset({"os.system", "socket.connect", "socket.getaddrinfo", "subprocess.Popen"})
+
+    def __init__(self) -> None:
+        connecting = importlib.import_module("socket")
+        self._helpers = {
+            "socket.getaddrinfo": _code_of(getattr(connecting, "getaddrinfo", None)),
+            "socket.connect": _code_of(getattr(connecting, "create_connection", None)),
+        }
+
+    def host(self, event: str, caller: FrameType) -> tuple[str, FrameType | None]:
+        """A host is asked for, or connected to; returns the call and who made it."""
+        return event, caller.f_back if caller.f_code is self._helpers[event] else caller
+
+    def program(self, caller: FrameType) -> tuple[str, FrameType]:
+        """A program is started; returns the call and who made it."""
+        what, author = "os.system", caller
+        while author.f_back is not None and package(author) in _STARTING:
+            what, author = f"{package(author)}.{author.f_code.co_qualname}".removesuffix(".__init__"), author.f_back
+        return what, author
+
+
+def _code_of(function: object) -> CodeType | None:
+    return function.__code__ if isinstance(function, FunctionType) else None

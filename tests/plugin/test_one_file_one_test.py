@@ -1,0 +1,82 @@
+"""No two tests write one file, however they come to it."""
+
+import pytest
+
+from pytest_starling._session import key
+
+TWO = """
+import pytest, support
+
+@pytest.mark.golden_run("kept/x.db")
+def test_one(): support.handle("one")
+
+@pytest.mark.golden_run({other!r})
+def test_two(): support.handle("two")
+"""
+SHARED = "test_two.py::test_one and test_two.py::test_two would share the fixture"
+
+
+@pytest.mark.parametrize("other", ["kept/../kept/x.db", "KEPT/X.db", "linked/x.db", "kept/link.db"])
+@pytest.mark.parametrize("workers", [[], ["-n2"]])
+def test_one_file_by_two_names_is_a_usage_error(project, other, workers):
+    (project.path / "kept").mkdir()
+    (project.path / "linked").symlink_to("kept")
+    (project.path / "kept" / "link.db").symlink_to("x.db")
+    project.write(test_two=TWO.format(other=other))
+    run = project.run_apart if workers else project.record
+    result = run("--record-golden", *workers) if workers else run()
+    assert result.ret != pytest.ExitCode.OK
+    assert SHARED in result.stdout.str() + result.stderr.str()
+    assert not (project.path / "kept" / "x.db").exists()
+
+
+def test_a_name_is_one_name_in_every_unicode_form(tmp_path):
+    assert key(tmp_path / "caf\N{LATIN SMALL LETTER E WITH ACUTE}.db") == key(
+        tmp_path / "cafe\N{COMBINING ACUTE ACCENT}.db"
+    )
+    assert key(tmp_path / "a.db") != key(tmp_path / "b.db")
+
+
+IN_A_FOLDER = "import pytest, support\n@pytest.mark.golden_run\ndef test_{0}(): support.handle('{0}')\n"
+
+
+@pytest.mark.parametrize("mode", ["all", "replay"])
+def test_a_folder_that_only_a_fixture_knows_cannot_lead_to_another_tests_file(project, mode):
+    (project.path / "sub").mkdir()
+    (project.path / "sub" / "test_x.py").write_text(IN_A_FOLDER.format("x"))
+    project.record(passed=1)
+    before = project.state
+    (project.path / "test_x.py").write_text(
+        IN_A_FOLDER.format("x") + "@pytest.fixture\ndef golden_run_dir():\n    return 'testdata/golden/sub'\n"
+    )
+    # Two modules of one name are fine with importlib's mode only.
+    output = project.run(f"--golden-mode={mode}", "--import-mode=importlib", passed=1, errors=1).stdout.str()
+    assert "golden_run_dir leads test_x.py::test_x to testdata/golden/sub/test_x/test_x.db" in output
+    assert "which is the fixture of sub/test_x.py::test_x" in output
+    assert set(project.state) == set(before)
+    if mode == "replay":
+        assert project.state == before
+
+
+def test_two_folders_that_only_fixtures_know_cannot_lead_to_one_file(project):
+    for name in ("a", "b"):
+        (project.path / name).mkdir()
+        (project.path / name / "conftest.py").write_text(
+            f"import pytest\n@pytest.fixture\ndef golden_run_dir():\n    return 'kept'{'+chr(47)+chr(98)' if name == 'a' else ''}\n"
+        )
+    (project.path / "a" / "test_x.py").write_text(IN_A_FOLDER.format("x"))
+    (project.path / "b" / "a").mkdir()
+    (project.path / "b" / "a" / "test_x.py").write_text(IN_A_FOLDER.format("x"))
+    output = project.run("--record-golden", "--import-mode=importlib", passed=1, errors=1).stdout.str()
+    assert "one file, one test" in output
+    assert [path.name for path in (project.path / "kept").rglob("*") if path.is_file()] == ["test_x.db"]
+
+
+def test_a_linked_folder_of_tests_has_recordings_of_its_own(project):
+    (project.path / "one").mkdir()
+    (project.path / "one" / "test_x.py").write_text(IN_A_FOLDER.format("x"))
+    (project.path / "two").symlink_to("one")
+    arguments = ["--import-mode=importlib", "one", "two"]
+    project.run("--record-golden", *arguments, passed=2)
+    assert project.fixtures == ["one/test_x/test_x.db", "two/test_x/test_x.db"]
+    project.run(*arguments, passed=2)
