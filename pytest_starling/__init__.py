@@ -1,8 +1,8 @@
 """pytest-starling: record one real run of an LLM agent, replay it in CI, fail at the exact step that changed.
 
-plugin      the hooks, and nothing else; this is the entry point
+plugin      the entry point; _hooks is what it consists of
 hookspecs   what other plugins and conftest files may implement
-_options    command line and ini → settings
+_options    the command line and the ini keys; _settings is what they come to
 _marker     the golden_run marker → a checked value
 _location   node id → path of the fixture file (pure)
 _state      what is kept on config and items
@@ -24,8 +24,9 @@ _redaction  what a project has rewritten in its recordings
 _fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
 _explain    a divergence → lines of text (pure); _sentences, _values, _text_diff, _timeline and _hints are its parts
 _produced   what today's code produced, kept beside the recording it diverged from
-_failure    everything else that can be wrong with a golden test → text
+_failure    what can be wrong with a golden test → text: _replay_failures and _recording_failures say what
 _outcomes   what a golden run can come to
+_patches    which step.patched no recording needs any more
 _parts      subtests, which are reported before the run they belong to is judged
 _report     texts → pytest's reports and user properties; _representation is how a failure is shown
 _summary    the terminal's: collection line and summary section
@@ -33,6 +34,7 @@ _owners     which fixture belongs to a collected test; _unused finds those that 
 _golden_report  the file of --golden-report; _markdown is one of its forms
 _ending     what is left to do when the session is over
 _git        whether git would leave a fixture out
+syrupy      snapshots of golden runs, for those who use syrupy
 _xdist      what workers and controller tell each other
 
 A session without golden tests imports none of the runtime: every import of `starling` stands inside a function that

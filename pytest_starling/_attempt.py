@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import StarlingWarning, _cassette, _doubts, _failure, _nondeterminism, _produced, _variable
+from pytest_starling import (
+    StarlingWarning,
+    _cassette,
+    _doubts,
+    _failure,
+    _nondeterminism,
+    _produced,
+    _recording_failures,
+    _replay_failures,
+    _variable,
+)
 from pytest_starling._guard import Guard
 from pytest_starling._marker import configured
 from pytest_starling._redaction import redaction
@@ -53,8 +63,8 @@ class Attempt:
         from starling.ambient import activate
 
         self.golden = golden
-        self.replaying = golden.kind == "replay"
-        self.trial = golden.trial
+        self.replaying = not golden.plan.records
+        self.trial = golden.plan.trial
         self.credentials = credentials_of(golden.settings.secrets_allow)
         self.guard = Guard(replaying=self.replaying, on_begin=self._note_credentials)
         self.fixture: Fixture | None = None
@@ -83,7 +93,7 @@ class Attempt:
         """What processes are told: a recording that keeps turns needs a key only if something is live."""
         if self.replaying or self.golden.settings.uses_cassette:
             return _variable.ACTIVE
-        return _variable.READY if self.golden.kept else None
+        return _variable.READY if self.golden.plan.kept else None
 
     def _note_credentials(self) -> None:
         self.credentials.note(os.environ)
@@ -129,8 +139,8 @@ class Attempt:
     def _make_room(self, mark: GoldenMark) -> None:
         from starling.replay import RecordingSession, TailSession
 
-        self.problem = _failure.unwritable(self.golden) or self._insert_cassette()
-        kept, watcher = self.golden.kept, _nondeterminism.watcher(self.golden.settings)
+        self.problem = _recording_failures.unwritable(self.golden) or self._insert_cassette()
+        kept, watcher = self.golden.plan.kept, _nondeterminism.watcher(self.golden.settings)
         if self.problem:
             self.guard.refuse(self.problem.error)
         elif kept is None:
@@ -168,17 +178,17 @@ class Attempt:
         from starling.replay import read_fixture
 
         golden = self.golden
-        path = golden.source or golden.path
+        path = golden.plan.source or golden.path
         if not path.exists():
-            self.problem = _failure.missing(golden)
+            self.problem = _replay_failures.missing(golden)
             return
         try:
             fixture = read_fixture(path)
         except LogError as error:
-            self.problem = _failure.unusable(golden, error)
+            self.problem = _replay_failures.unusable(golden, error)
             return
-        if fixture.test_id != golden.name.text and not golden.adopts:
-            self.problem = _failure.foreign(golden, fixture)
+        if fixture.test_id != golden.name.text and not golden.plan.adopts:
+            self.problem = _replay_failures.foreign(golden, fixture)
         else:
             self.fixture = fixture
 
@@ -261,7 +271,7 @@ class Attempt:
         if self.asked_in_vain or (passed and self.problem and not errors):
             self.failure = self.problem
         elif errors:
-            self.failure = _failure.from_errors(self.golden, errors, self.fixture, self.runs)
+            self.failure = _replay_failures.from_errors(self.golden, errors, self.fixture, self.runs)
         elif passed and self.fixture and not self.runs:
             self.failure = _failure.unseen(recorded=len(self.fixture.runs))
         elif passed and self.replaying:

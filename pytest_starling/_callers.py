@@ -139,7 +139,7 @@ def _takes_request(kind: type) -> bool:
     return code is not None and code.co_argcount == 2
 
 
-# --- other tasks and threads ----------------------------------------------------------------------
+# --- other tasks and threads
 
 
 def _of_this_turn(stack: Sequence[FrameType]) -> Iterator[FrameType]:

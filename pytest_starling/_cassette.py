@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_starling import StarlingWarning, _failure
+from pytest_starling import StarlingWarning, _recording_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def opened(golden: GoldenItem, refused: Callable[[Exception], None]) -> Cassette
     try:
         return Cassette(path, name=settings.shown(path), refused=refused)
     except (CassetteError, MissingExtraError) as error:
-        return _failure.cassette(golden, error)
+        return _recording_failures.cassette(golden, error)
 
 
 def judge(golden: GoldenItem, cassette: Cassette | None) -> Failure | None:
@@ -108,5 +108,5 @@ def judge(golden: GoldenItem, cassette: Cassette | None) -> Failure | None:
     try:
         golden.item.warn(StarlingWarning(text))
     except StarlingWarning as warning:
-        return _failure.cassette(golden, warning)
+        return _recording_failures.cassette(golden, warning)
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["NodeName", "fill_template", "is_template", "location", "node_name"]
+__all__ = ["SUFFIX", "NodeName", "fill_template", "is_template", "location", "node_name"]
 
 SUFFIX = ".db"
 _LONGEST = 120

@@ -269,7 +269,7 @@ def _thread() -> str:
     return f"code in thread {threading.current_thread().name!r}"
 
 
-# --- the hook -------------------------------------------------------------------------------------
+# --- the hook
 
 
 class _Slot:

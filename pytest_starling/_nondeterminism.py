@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_starling import StarlingWarning, _failure
+from pytest_starling import StarlingWarning, _recording_failures
+from pytest_starling._failure import INCONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from starling.replay import UndeclaredCall, UndeclaredCalls
 
 __all__ = ["as_cause", "judge", "watcher"]
-
-_INCONSTANT = frozenset({"diverged", "unstable"})
 
 
 def watcher(settings: Settings) -> UndeclaredCalls | None:
@@ -37,18 +36,18 @@ def watcher(settings: Settings) -> UndeclaredCalls | None:
 def judge(golden: GoldenItem, calls: Sequence[UndeclaredCall]) -> Failure | None:
     """Warn of each call, or say why the recording is refused."""
     if golden.settings.nondeterminism == "error" and calls:
-        return _failure.undeclared(golden, _lines(golden, calls))
+        return _recording_failures.undeclared(golden, _lines(golden, calls))
     try:
         for line in _lines(golden, calls):
             golden.item.warn(StarlingWarning(f"{golden.name.text}: {line}"))
     except StarlingWarning as warning:
-        return replace(_failure.undeclared(golden, _lines(golden, calls)), errors=(warning,))
+        return replace(_recording_failures.undeclared(golden, _lines(golden, calls)), errors=(warning,))
     return None
 
 
 def as_cause(golden: GoldenItem, failure: Failure | None, calls: Sequence[UndeclaredCall]) -> Failure | None:
     """Add what was found to a failure that it probably explains: a recording that does not replay."""
-    if failure is None or not calls or failure.outcome not in _INCONSTANT:
+    if failure is None or not calls or failure.outcome not in INCONSTANT:
         return failure
     return replace(failure, details=(*failure.details, "", "While it was recorded:", *_lines(golden, calls)))
 

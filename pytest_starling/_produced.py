@@ -104,7 +104,7 @@ def _make_room(folder: Path, newest: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-# --- which events those are -----------------------------------------------------------------------
+# --- which events those are
 
 
 def produced_runs(

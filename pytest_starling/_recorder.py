@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_starling import _cassette, _failure, _nondeterminism, _parts, _report
+from pytest_starling import _cassette, _failure, _nondeterminism, _parts, _recording_failures, _report
 from pytest_starling._phases import sibling_of
 from pytest_starling._reruns import recorded_by_reruns
 from pytest_starling._saving import save, save_recording
 from pytest_starling._secrets import scrub
+from pytest_starling._session import Plan
 from pytest_starling._state import golden_item
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Recorder:
         """Run the test as often as it takes."""
         if self._must_record():
             return self._record()
-        trial = self._run("replay", then=self._next_after_trial, trial=True, adopts=self.golden.settings.mends)
+        trial = self._run(Plan(trial=True, adopts=self.golden.settings.mends), then=self._next_after_trial)
         if self._mended_by_recording(trial):
             return self._record(trial.attempt.fixture if trial.attempt else None)
         _parts.release(self.golden, trial.attempt)
@@ -122,7 +123,7 @@ class _Recorder:
     def _record(self, old: Fixture | None = None) -> list[pytest.TestReport]:
         """Record the test; ``old`` is the recording of which mode ``tail`` keeps what it can."""
         kept = old if self.golden.settings.mode == "tail" else None
-        run = self._run("record", then=self._next_after_recording, kept=kept)
+        run = self._run(Plan(records=True, kept=kept), then=self._next_after_recording)
         if not run.passed:
             _report_discarded(self.golden, run)
             return run.reports
@@ -151,48 +152,37 @@ class _Recorder:
 
     def _verify(self, temporary: Path, run: _Ran) -> Failure | None:
         """Replay what was just recorded."""
-        replayed = self._run("replay", then=lambda _: self.nextitem, source=temporary, trial=True)
+        replayed = self._run(Plan(source=temporary, trial=True), then=self._last)
         if replayed.failure is not None:
-            return _failure.does_not_replay(self.golden, replayed.failure)
+            return _recording_failures.does_not_replay(self.golden, replayed.failure)
         run.reports[-1] = _later_teardown(run.reports[-1], replayed.reports[-1])
         broken = next((report for report in replayed.reports[:-1] if not report.passed), None)
-        return None if broken is None else _failure.fails_on_replay(self.golden, broken.longreprtext)
+        return None if broken is None else _recording_failures.fails_on_replay(self.golden, broken.longreprtext)
 
     # --- running
 
-    def _run(
-        self,
-        kind: Literal["record", "replay"],
-        *,
-        then: Callable[[list[pytest.TestReport]], pytest.Item | None],
-        source: Path | None = None,
-        trial: bool = False,
-        adopts: bool = False,
-        kept: Fixture | None = None,
-    ) -> _Ran:
+    def _run(self, plan: Plan, *, then: Callable[[list[pytest.TestReport]], pytest.Item | None]) -> _Ran:
         """Run setup, call and teardown without reporting them.
 
         Args:
             then: given the reports so far, the item towards which to tear down.
-            source: the file that a replay reads. trial: this run is not the one that is reported.
-            adopts: replay a fixture of another test. kept: the recording that a new one keeps as far as possible.
         """
         golden, item = self.golden, self.golden.item
-        golden.kind, golden.source, golden.trial, golden.adopts, golden.kept = kind, source, trial, adopts, kept
+        golden.plan = plan
         _make_fresh(item, self._properties)
         try:
-            reports = [self._phase("setup", trial=trial)]
+            reports = [self._phase("setup")]
             if reports[0].passed:
-                reports.append(self._phase("call", trial=trial))
+                reports.append(self._phase("call"))
             stopping = item.session.shouldfail or item.session.shouldstop
-            reports.append(self._phase("teardown", trial=trial, nextitem=None if stopping else then(reports)))
+            reports.append(self._phase("teardown", nextitem=None if stopping else then(reports)))
         finally:
             golden.end()
-            golden.kind, golden.source, golden.trial, golden.adopts, golden.kept = "replay", None, False, False, None
+            golden.plan = Plan()
             _forget(item)
         return _Ran(reports=reports, attempt=golden.attempt)
 
-    def _phase(self, when: Literal["setup", "call", "teardown"], *, trial: bool, **arguments: Any) -> pytest.TestReport:
+    def _phase(self, when: Literal["setup", "call", "teardown"], **arguments: Any) -> pytest.TestReport:
         item = self.golden.item
         hook = getattr(item.ihook, f"pytest_runtest_{when}")
         reraise: tuple[type[BaseException], ...] = (pytest.exit.Exception,)
@@ -200,7 +190,7 @@ class _Recorder:
             reraise += (KeyboardInterrupt,)
         call = pytest.CallInfo.from_call(lambda: hook(item=item, **arguments), when=when, reraise=reraise)
         report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
-        if report.failed and not trial:
+        if report.failed and not self.golden.plan.trial:
             item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         return report
 
@@ -237,9 +227,9 @@ def _not_whole(runs: Sequence[FixtureRun]) -> Failure | None:
 
     unfinished = sum(1 for one in runs if not one.ended)
     if unfinished:
-        return _failure.unfinished(unfinished)
+        return _recording_failures.unfinished(unfinished)
     cut_off = next((one for one in runs if one.events[-1].kind not in TERMINAL_KINDS), None)
-    return None if cut_off is None else _failure.cut_off(cut_off.run_id)
+    return None if cut_off is None else _recording_failures.cut_off(cut_off.run_id)
 
 
 def _make_fresh(item: pytest.Function, properties: list[Any]) -> None:
@@ -297,6 +287,6 @@ def _report_discarded(golden: GoldenItem, run: _Ran) -> None:
     outcome, why = ("discarded", "the test failed") if failed else ("expected", "the test is expected to fail (xfail)")
     for report in run.reports:
         if report.failed or hasattr(report, "wasxfail"):
-            report.sections.append(("golden run", f"Not recorded, because {why}; {_failure.kept(golden)}."))
+            report.sections.append(("golden run", f"Not recorded, because {why}; {_recording_failures.kept(golden)}."))
         if hasattr(report, "starling") and (failed or expected):
             _report.attach(report, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_starling import _failure, _produced
+from pytest_starling import _produced, _recording_failures
 from pytest_starling._redaction import redacted_runs
 from pytest_starling._secrets import gate_of, without_secrets
 
@@ -32,7 +32,7 @@ def save(
     """
     hits = gate_of(golden).search(fixture)
     if hits:
-        return _failure.secret(golden, hits)
+        return _recording_failures.secret(golden, hits)
     failure = _written(golden, fixture, verify)
     return None if failure is None else without_secrets(golden, failure)
 
@@ -46,10 +46,10 @@ def save_recording(
     try:
         runs = redacted_runs(golden, attempt)
     except RedactionError as error:
-        return _failure.not_saved(golden, error)
+        return _recording_failures.not_saved(golden, error)
     failure = save(golden, fixture_of(golden, runs), verify=verify)
     if failure is not None and runs != attempt.runs:
-        return _failure.after_redaction(failure)
+        return _recording_failures.after_redaction(failure)
     return failure
 
 
@@ -66,7 +66,7 @@ def _written(golden: GoldenItem, fixture: Fixture, verify: Callable[[Path], Fail
             _produced.forget(golden)
         return failure
     except StarlingError as error:
-        return _failure.not_saved(golden, error)
+        return _recording_failures.not_saved(golden, error)
     finally:
         discard(temporary_path(path))
 

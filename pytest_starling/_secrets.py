@@ -176,7 +176,7 @@ class Gate:
         return self._needles[match[0]], True
 
 
-# --- for whoever saves, shows or keeps something ---------------------------------------------------
+# --- for whoever saves, shows or keeps something
 
 
 def credentials_of(allowed: Iterable[str]) -> Credentials:

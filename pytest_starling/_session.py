@@ -7,7 +7,7 @@ Judged once the tests are collected, and only if one of them is marked. Nothing 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,29 @@ if TYPE_CHECKING:
     from pytest_starling._state import Golden
     from starling.replay import Fixture
 
-__all__ = ["OPENING_FIXTURE", "GoldenItem", "collect", "key", "place"]
+__all__ = ["OPENING_FIXTURE", "GoldenItem", "Plan", "collect", "key", "place"]
 
 OPENING_FIXTURE = "_starling_open"
 """The fixture that every golden item asks for first; see `_fixtures`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run of a golden test is to do; by itself, to replay its fixture.
+
+    Attributes:
+        records: record instead.
+        source: the file that a replay reads; None for the test's own.
+        trial: this run is not the one that is reported.
+        adopts: a replay takes a fixture of another test.
+        kept: the recording that has diverged, of which a new one keeps what it can; None for nothing.
+    """
+
+    records: bool = False
+    source: Path | None = None
+    trial: bool = False
+    adopts: bool = False
+    kept: Fixture | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -42,10 +61,7 @@ class GoldenItem:
         path: the file it owns. Before setup a guess where ``golden_run_dir`` is overridden (``movable``).
         movable: its path inside the folder that ``golden_run_dir`` names, where that is overridden; else empty.
         attempt: the run of this test that is under way, or the last one.
-        kind, source: what the next run does, and which file a replay reads (None: the test's own).
-        trial: the next run is not the one that is reported.
-        adopts: the next replay takes a fixture of another test.
-        kept: what the next recording keeps as far as possible: the recording that has diverged; None for nothing.
+        plan: what the run that is under way is to do, or the next one.
     """
 
     item: pytest.Function
@@ -55,11 +71,7 @@ class GoldenItem:
     path: Path
     movable: str = ""
     attempt: Attempt | None = None
-    kind: str = "replay"
-    source: Path | None = None
-    trial: bool = False
-    adopts: bool = False
-    kept: Fixture | None = None
+    plan: Plan = field(default_factory=Plan)
 
     @property
     def shown_path(self) -> str:

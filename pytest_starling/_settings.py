@@ -13,7 +13,7 @@ from pytest_starling._cassette import chosen
 from pytest_starling._options import DIFF, MODES, NETWORK, NONDETERMINISM, UNUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_starling._redaction import Rule
 
@@ -136,20 +136,21 @@ def read_settings(config: pytest.Config) -> Settings:
         compare_cost=config.getini("golden_compare_cost"),
         redact=_redact(config),
         secrets_allow=tuple(config.getini("golden_secrets_allow")),
-        nondeterminism=_nondeterminism(config),
-        network=_network(config),
+        nondeterminism=_choice(config, "golden_nondeterminism", NONDETERMINISM),
+        network=_choice(config, "golden_network", NETWORK),
         allow_hosts=_allow_hosts(config),
-        unused=_unused(config),
+        unused=_choice(config, "golden_unused", UNUSED),
         report=_report(config),
         diff=_diff(config),
     )
 
 
-def _nondeterminism(config: pytest.Config) -> Nondeterminism:
-    chosen = config.getoption("golden_nondeterminism") or config.getini("golden_nondeterminism")
-    if chosen not in NONDETERMINISM:
-        raise pytest.UsageError(f"golden_nondeterminism = {chosen!r} is none of {', '.join(NONDETERMINISM)}")
-    return cast("Nondeterminism", chosen)
+def _choice(config: pytest.Config, name: str, words: Sequence[str]) -> Any:
+    """One of a few words: the option's, else the ini key's, which no parser has checked."""
+    chosen = config.getoption(name) or config.getini(name)
+    if chosen not in words:
+        raise pytest.UsageError(f"{name} = {chosen!r} is none of {', '.join(words)}")
+    return chosen
 
 
 def _redact(config: pytest.Config) -> tuple[Rule, ...]:
@@ -159,13 +160,6 @@ def _redact(config: pytest.Config) -> tuple[Rule, ...]:
     from pytest_starling._redaction import read_rules
 
     return read_rules(lines)
-
-
-def _network(config: pytest.Config) -> Network:
-    chosen = config.getoption("golden_network") or config.getini("golden_network")
-    if chosen not in NETWORK:
-        raise pytest.UsageError(f"golden_network = {chosen!r} is none of {', '.join(NETWORK)}")
-    return cast("Network", chosen)
 
 
 def _allow_hosts(config: pytest.Config) -> tuple[str, ...]:
@@ -180,19 +174,9 @@ def _allow_hosts(config: pytest.Config) -> tuple[str, ...]:
 
 
 def _diff(config: pytest.Config) -> Diff:
-    chosen = config.getoption("golden_diff") or config.getini("golden_diff")
-    if not chosen:  # -vv asks for whole diffs everywhere in pytest
-        return "full" if config.get_verbosity() >= 2 else "short"
-    if chosen not in DIFF:
-        raise pytest.UsageError(f"golden_diff = {chosen!r} is none of {', '.join(DIFF)}")
-    return cast("Diff", chosen)
-
-
-def _unused(config: pytest.Config) -> Unused:
-    chosen = config.getoption("golden_unused") or config.getini("golden_unused")
-    if chosen not in UNUSED:
-        raise pytest.UsageError(f"golden_unused = {chosen!r} is none of {', '.join(UNUSED)}")
-    return cast("Unused", chosen)
+    if config.getoption("golden_diff") or config.getini("golden_diff"):
+        return cast("Diff", _choice(config, "golden_diff", DIFF))
+    return "full" if config.get_verbosity() >= 2 else "short"  # -vv asks for whole diffs everywhere in pytest
 
 
 def _report(config: pytest.Config) -> Path | None:

@@ -125,7 +125,18 @@ def _unused_files(golden: Golden) -> list[str]:
         *lines,
         *([f"          … {more} more"] if more > 0 else []),
         *([_UNUSED[action].format(count=left)] if left and action in _UNUSED else []),
+        *([_RENAMED] if left and _is_missing_any(golden) else []),
     ]
+
+
+_RENAMED = (
+    "Was a test renamed or moved? Give its recording the new name (git mv), then pytest --record-golden takes it over "
+    "without asking the provider"
+)
+
+
+def _is_missing_any(golden: Golden) -> bool:
+    return any(outcome["outcome"] == "missing" for outcome in golden.outcomes.values())
 
 
 _UNUSED = {

@@ -78,7 +78,7 @@ class StarlingError(Exception):
         return str(self.args[0]) if self.args else ""
 
 
-# --- values and configuration ---------------------------------------------------------------------
+# --- values and configuration
 
 
 class UnencodableValueError(StarlingError):
@@ -106,7 +106,7 @@ class MissingExtraError(StarlingError, ImportError):
     extra: str = ""
 
 
-# --- the log --------------------------------------------------------------------------------------
+# --- the log
 
 
 class LogError(StarlingError):
@@ -164,7 +164,7 @@ class FixtureError(LogError):
     """A golden fixture cannot be used: not a fixture, damaged, from a newer version, or of another test."""
 
 
-# --- a run that did not complete ------------------------------------------------------------------
+# --- a run that did not complete
 
 
 class RunFailedError(StarlingError):
@@ -219,7 +219,7 @@ class InternalRunError(RunFailedError):
     """
 
 
-# --- resume ---------------------------------------------------------------------------------------
+# --- resume
 
 
 class RunNotFoundError(LogError):
@@ -257,7 +257,7 @@ class SchemaVersionMismatchError(LogCorruptError):
     known: int = 0
 
 
-# --- provider -------------------------------------------------------------------------------------
+# --- provider
 
 
 class ProviderError(StarlingError):
@@ -323,7 +323,7 @@ class LiveCallError(ProviderError):
     """
 
 
-# --- tools and step -------------------------------------------------------------------------------
+# --- tools and step
 
 
 class ToolError(StarlingError):
@@ -370,7 +370,7 @@ class StepContextError(StarlingError):
     """
 
 
-# --- replay ---------------------------------------------------------------------------------------
+# --- replay
 
 
 class NondeterminismError(StarlingError):

@@ -196,6 +196,12 @@ def test_a_dry_run_does_nothing(repository):
     assert "starling" not in (repository / ".git" / "config").read_text()
 
 
+def test_git_setup_says_if_there_is_no_such_folder(repository):
+    assert "There is no folder" in starling_command("git-setup").stdout
+    (repository / "testdata" / "golden").mkdir(parents=True)
+    assert "There is no folder" not in starling_command("git-setup").stdout
+
+
 def test_git_setup_warns_of_fixtures_that_git_ignores(repository):
     (repository / ".gitignore").write_text("*.db\n")
 

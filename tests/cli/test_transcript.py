@@ -125,3 +125,10 @@ def test_what_would_steer_a_terminal_is_escaped():
     lines = told(ScriptedProvider().text("a\x1b[31mred\x07"))
 
     assert lines[-1] == "  a\\x1b[31mred\\x07"
+
+
+def test_a_run_that_was_cut_off_says_so():
+    events = recorded(ScriptedProvider().text("ok"))
+
+    assert transcript(events[:-1]).split("\n")[-1] == "(goes no further)"
+    assert "(goes no further)" not in transcript(events)

@@ -140,7 +140,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 @pytest.mark.parametrize("arguments", ["", "(strict=True)", "(raises=Exception)", "(reason='known')"])
 @pytest.mark.parametrize("body", BODIES)
 def test_a_mark_does_not_absorb_a_divergence(recorded, body, arguments, workers):
@@ -202,7 +202,7 @@ SKIPPING = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 @pytest.mark.parametrize("reason", SKIPPING)
 def test_a_body_that_skips_itself_needs_no_recording(project, reason, workers):
     source = f"import pytest, unittest\n@pytest.mark.golden_run\ndef test_refund():\n    {SKIPPING[reason]}\n"

@@ -62,7 +62,7 @@ STYLES = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_begins_the_summary_line_with_the_headline(diverging, style, workers, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -75,7 +75,7 @@ def test_colours_are_left_to_pytest(diverging):
     assert "\x1b" not in diverging.run("--color=no").stdout.str()
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_properties_go_to_junit(diverging, workers):
     diverging.run("--junitxml=junit.xml", *workers)
     case = ET.parse(diverging.path / "junit.xml").find(".//testcase")

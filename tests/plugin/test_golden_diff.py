@@ -33,7 +33,7 @@ def test_a_long_diff_is_cut_and_says_how_to_see_more(rewritten):
     assert LAST not in result.outlines
 
 
-@pytest.mark.parametrize("asked", [["--golden-diff=full"], ["-vv"], ["-vv", "-n2"]])
+@pytest.mark.parametrize("asked", [["--golden-diff=full"], ["-vv"], ["-vv", "-n1"]])
 def test_the_whole_diff_is_shown_if_asked_for(rewritten, asked):
     result = rewritten.run(*asked, failed=1)
     result.stdout.fnmatch_lines(["E           - Rule 0: be kind.", LAST, "E           + Rule 199: be firm."])
@@ -95,8 +95,8 @@ HOSTILE = {
 
 OUTPUTS = [
     *((case, [f"--golden-diff={how}"]) for case in HOSTILE for how in ("short", "full")),
-    ("control characters", ["-n2"]),
-    ("a text of 10 MB", ["-n2"]),
+    ("control characters", ["-n1"]),
+    ("a text of 10 MB", ["-n1"]),
 ]
 
 

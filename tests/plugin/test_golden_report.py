@@ -148,7 +148,7 @@ FROM_REPLAY = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_outcomes_of_a_replay(good, workers):
     made = MANY.replace("assert 0", "...").replace('pytest.skip("enough")', "...").replace("if False: ", "")
     good.write(test_many=made)

@@ -192,7 +192,7 @@ def test_{name}():
 """
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_plain_tests_of_the_session_are_left_alone(wired, workers):
     source = _body("assert not try_to()")
     first, rest = source.split("@pytest", 1)

@@ -17,7 +17,7 @@ SHARED = "test_two.py::test_one and test_two.py::test_two would share the fixtur
 
 
 @pytest.mark.parametrize("other", ["kept/../kept/x.db", "KEPT/X.db", "linked/x.db", "kept/link.db"])
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_one_file_by_two_names_is_a_usage_error(project, other, workers):
     (project.path / "kept").mkdir()
     (project.path / "linked").symlink_to("kept")

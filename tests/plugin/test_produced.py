@@ -35,7 +35,7 @@ def events_of(path):
         return database.execute("SELECT run_id, seq, kind, payload FROM eventlog_events ORDER BY ts, seq").fetchall()
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_the_events_up_to_the_divergence_are_kept_as_a_log(diverging, workers):
     result = diverging.run_cached(*workers, failed=1)
     result.stdout.fnmatch_lines([f"E   compare  starling diff testdata/golden/test_support/test_refund.db {KEPT}"])

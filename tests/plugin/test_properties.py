@@ -151,7 +151,7 @@ def test_nothing_is_said_if_all_just_replayed(good):
     assert section(good.run(passed=1)) is None
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_what_is_in_need_is_counted_with_the_cure(good, workers):
     good.turn(total=43)
     good.write(test_new=GOOD)

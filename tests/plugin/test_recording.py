@@ -436,15 +436,13 @@ def _a_folder_in_its_place(project):
 
 
 def _read_only(project):
-    from pytest_starling import _failure
-
     folder = project.path / "testdata"
     folder.mkdir()
 
     def access(path, mode):  # the superuser may write anywhere, whatever chmod says
         return path != folder or not mode & os.W_OK
 
-    project.monkeypatch.setattr(_failure.os, "access", access)
+    project.monkeypatch.setattr(os, "access", access)
     return "the folder testdata is not writable"
 
 

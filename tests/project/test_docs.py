@@ -66,3 +66,30 @@ def test_the_links_of_a_page_lead_somewhere(page):
 def test_there_are_pages_of_each_sort():
     assert "replay.md" in [page.name for page in pages()]
     assert "first-test.md" in [page.name for page in projects()]
+
+
+def test_every_option_is_documented():
+    from pytest_starling._options import add_options
+
+    class Words(list):
+        def getgroup(self, *_):
+            return self
+
+        def addoption(self, name, **_):
+            self.append(name)
+
+        def addini(self, name, *_, **__):
+            self.append(name)
+
+    words = Words()
+    add_options(words)
+    page = (DOCS / "options.md").read_text()
+
+    assert len(words) > 20
+    assert [word for word in words if word not in page] == []
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (DOCS.parent / "README.md").read_text()
+
+    assert [page.name for page in every_page() if f"docs/{page.name}" not in readme] == []

@@ -337,6 +337,7 @@ async def test_rows_that_another_program_wrote(whole, tmp_path):
         log.append_sync("run", whole)
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("UPDATE eventlog_events SET payload = x'ff00' WHERE seq = 9")
+        database.execute("DELETE FROM starling_seals")  # another program writes none
         database.commit()
 
     with SQLiteLog(path, read_only=True) as log, pytest.raises(LogCorruptError, match="not canonical CBOR") as raised:

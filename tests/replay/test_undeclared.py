@@ -155,6 +155,8 @@ FOUND = [
     ("socket.connect()", connect),
     ("socket.connect()", connect_by_helper),
     ("socket.getaddrinfo()", lambda: socket.getaddrinfo("127.0.0.1", 80)),
+    ("socket.gethostbyname()", lambda: socket.gethostbyname("127.0.0.1")),
+    ("socket.gethostbyname()", lambda: socket.gethostbyname_ex("127.0.0.1")),
 ]
 if hasattr(os, "getrandom"):
     FOUND.append(("os.getrandom()", lambda: os.getrandom(4)))

@@ -14,7 +14,7 @@ from starling import MemoryLog, replay, step, tool
 from starling.errors import NondeterminismError
 from starling.event import Kind
 from starling.provider import Message, Request
-from starling.step import _asking, _effects, _journal
+from starling.step import _asking, _effects, _live
 from starling.step._abandoned import is_abandoned
 from starling.testing import ScriptedProvider
 from tests.agent_kit import MODEL, agent, calls, record, replays
@@ -60,7 +60,7 @@ def abandoned(events):
 
 
 def put_off(monkeypatch, seconds):
-    for module in (_journal, _effects):
+    for module in (_live, _effects):
         monkeypatch.setattr(module, "PUT_OFF_S", seconds)
 
 

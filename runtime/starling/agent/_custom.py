@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from starling.instrumentation import Metrics
     from starling.provider import Chunk, Provider, Request
     from starling.step import Divergence
-    from starling.step._journal import LiveJournal
+    from starling.step._journal import Journal
     from starling.step._run import Run
     from starling.tool import Tool
 
@@ -173,7 +173,7 @@ async def _carried_out(body: Callable[[], Awaitable[str]], run: Run) -> str:
     return written(text)
 
 
-async def _until_stopped(body: Callable[[], Awaitable[str]], journal: LiveJournal | ReplayJournal) -> Any:
+async def _until_stopped(body: Callable[[], Awaitable[str]], journal: Journal) -> Any:
     """Run the loop; on replay no further than where the environment stopped the recorded one, whatever it waits for."""
     if not isinstance(journal, ReplayJournal | TailJournal):
         return await in_own_task(body)

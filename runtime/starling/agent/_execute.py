@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starling.agent._result import RunResult
     from starling.agent._wiring import Wiring
     from starling.step._dialect import Dialect
-    from starling.step._journal import LiveJournal
+    from starling.step._journal import Journal
 
 __all__ = ["Finished", "execute"]
 
@@ -46,9 +46,7 @@ class Finished:
         return self.result
 
 
-async def execute(
-    wiring: Wiring, part: Part, journal: LiveJournal | ReplayJournal, *, run_id: str, dialect: Dialect
-) -> Finished:
+async def execute(wiring: Wiring, part: Part, journal: Journal, *, run_id: str, dialect: Dialect) -> Finished:
     """Carry out one part of a run.
 
     Raises:

@@ -36,7 +36,7 @@ from starling.step._compare import carry_over
 from starling.step._dialect import OURS, dialect_of
 from starling.step._divergence import changes_between
 from starling.step._frame import enclosing
-from starling.step._journal import LiveJournal
+from starling.step._live import LiveJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

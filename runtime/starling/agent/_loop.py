@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from starling.step._served import Served
     from starling.step._tools import Outcome
 
-__all__ = ["Conversation", "Ending", "LeftOver", "conclude", "converse"]
+__all__ = ["Conversation", "Ending", "LeftOver", "completed", "conclude", "converse"]
 
 
 @dataclass(slots=True, kw_only=True)

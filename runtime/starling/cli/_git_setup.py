@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     _attributes(top / ".gitattributes", f"{pattern} diff=starling -merge -text", act=act)
     _driver(act=act)
     _warn_if_ignored(folder, pattern)
+    if not folder.is_dir():
+        print(f"There is no folder {folder} yet: if fixtures are kept elsewhere, say where with --golden-dir.")
     return 0
 
 

@@ -44,17 +44,23 @@ def write(path: Path, out: TextIO) -> None:
     Raises:
         LogError: there is no log in it.
     """
-    from starling.cli._runs import recorded_runs, title
-    from starling.replay import transcript
+    from starling.cli._runs import title
 
     name = title(path)
     if name:
         out.write(f"{name}\n")
+    _write_runs(path, out)
+
+
+def _write_runs(path: Path, out: TextIO) -> None:
+    from starling.cli._runs import recorded_runs
+    from starling.replay import transcript
+
     out.writelines(f"\n# {recorded.label}\n{transcript(recorded.events)}\n" for recorded in recorded_runs(path))
 
 
 def text_of(path: Path) -> str:
-    """The text of a file.
+    """The text of a file's runs.
 
     Raises:
         LogError: there is no log in it.
@@ -62,5 +68,5 @@ def text_of(path: Path) -> str:
     from io import StringIO
 
     out = StringIO()
-    write(path, out)
+    _write_runs(path, out)
     return out.getvalue()

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from starling.event._kinds import SCHEMA_VERSION, Kind
 
 __all__ = [
+    "OPTIONAL",
     "AssistantMessageCompleted",
     "BudgetExceeded",
     "BudgetLimits",

@@ -8,10 +8,14 @@ _recordings  what a recording must be before it is replayed
 _transcript  a run as people read it: for snapshots, and diffs of recordings
 _redact    recorded runs without what must not be kept
 _patches   which step.patched no recording needs any more
-_sessions  the ambient sessions behind the pytest plugin: recording a process, replaying it
-_tail      the same at once, in mode tail: recording anew with the model's recorded answers
-_undeclared  what a run's code uses past `starling.step` while it is recorded: _observing sees calls, _watched_calls
-             knows which of them count, _sources whose code made them
+_recording_session, _replaying_session  the ambient sessions behind the pytest plugin: a process is recorded, replayed
+_tail      both at once, in mode tail: recording anew with the model's recorded answers
+_undeclared  what a run's code uses past `starling.step` while it is recorded
+_observing   sees calls, with _monitoring or _profiling; _audience is who is told of them, _handed_over in whose name a
+             thread's job works
+_watched_calls  knows which calls count; _drawn_numbers, _opened_files and _reached know it of random numbers, of files,
+             and of hosts and programs; _sources whose code made them
+_by_identity  remembers something of objects that cannot be hashed
 
 The comparison itself is `starling.step._replay`.
 """
@@ -31,8 +35,9 @@ from starling.fixture import (
 )
 from starling.replay._all import replay_all, replay_all_sync
 from starling.replay._patches import UnneededPatch, unneeded_patches
+from starling.replay._recording_session import RecordingSession
 from starling.replay._redact import redact_run
-from starling.replay._sessions import RecordingSession, ReplayingSession
+from starling.replay._replaying_session import ReplayingSession
 from starling.replay._stream import ReplayStep, replay_stream
 from starling.replay._tail import TailSession
 from starling.replay._transcript import transcript

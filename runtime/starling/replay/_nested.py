@@ -28,7 +28,7 @@ from starling.event import (
 )
 from starling.eventlog import RunLister
 from starling.replay._recordings import check_recording
-from starling.replay._sessions import not_resumed, unrecorded
+from starling.replay._replaying_session import not_resumed, unrecorded
 from starling.step._compare import carry_over
 from starling.step._consequences import fold_consequences
 

@@ -23,18 +23,30 @@ class Reached:
         events: the audit events that are of interest.
     """
 
-    events = frozenset({"os.system", "socket.connect", "socket.getaddrinfo", "subprocess.Popen"})
+    events = frozenset(
+        {
+            "os.system",
+            "socket.connect",
+            "socket.getaddrinfo",
+            "socket.gethostbyaddr",
+            "socket.gethostbyname",
+            "subprocess.Popen",
+        }
+    )
 
     def __init__(self) -> None:
         connecting = importlib.import_module("socket")
-        self._helpers = {
-            "socket.getaddrinfo": _code_of(getattr(connecting, "getaddrinfo", None)),
-            "socket.connect": _code_of(getattr(connecting, "create_connection", None)),
-        }
+        self._looking_up = _code_of(getattr(connecting, "getaddrinfo", None))
+        self._connecting = _code_of(getattr(connecting, "create_connection", None))
 
     def host(self, event: str, caller: FrameType) -> tuple[str, FrameType | None]:
         """A host is asked for, or connected to; returns the call and who made it."""
-        return event, caller.f_back if caller.f_code is self._helpers[event] else caller
+        author: FrameType | None = caller
+        if author is not None and author.f_code is self._looking_up:
+            author = author.f_back
+        if author is not None and author.f_code is self._connecting:  # it looks up, then connects
+            return "socket.connect", author.f_back
+        return event, author
 
     def program(self, caller: FrameType) -> tuple[str, FrameType]:
         """A program is started; returns the call and who made it."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from starling.errors import NondeterminismError
 from starling.event import Kind
-from starling.replay._sessions import RecordingSession, ReplayingSession
+from starling.replay._recording_session import RecordingSession
+from starling.replay._replaying_session import ReplayingSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from starling.ambient import KeptRun, ReplayOptions, RunIntent
     from starling.event import Event
     from starling.fixture import FixtureRun
-    from starling.replay._sessions import _Recorder
+    from starling.replay._recording_session import Recorder
     from starling.replay._undeclared import UndeclaredCalls
 
 __all__ = ["TailSession"]
@@ -55,7 +56,7 @@ class TailSession(RecordingSession):
         self.turns_kept = 0
         self._recorded = ReplayingSession(runs, options)
 
-    def begin(self, intent: RunIntent) -> _Recorder:
+    def begin(self, intent: RunIntent) -> Recorder:
         """Make room for a run, and find its counterpart."""
         kept = self._counterpart(intent)
         recorder = super().begin(intent)
@@ -94,12 +95,12 @@ class TailSession(RecordingSession):
         known = None if resumed is None else resumed.kept
         return known if isinstance(known, _Kept) else _Kept(run=run, session=self)
 
-    def _today(self, run_id: str) -> _Recorder | None:
+    def _today(self, run_id: str) -> Recorder | None:
         """The run of this session that has this id; None if the test has brought it along."""
         return next((one for one in self._recorders if run_id and one.run_id == run_id), None)
 
 
-def _recorded_id(recorder: _Recorder | None, otherwise: str) -> str:
+def _recorded_id(recorder: Recorder | None, otherwise: str) -> str:
     """The id under which a run was recorded that has another one today."""
     return otherwise if recorder is None or recorder.kept is None else recorder.kept.events[0].run_id
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starling._canonical_json import loads
 from starling.errors import LogCorruptError, UnencodableValueError
 from starling.event import (
+    TERMINAL_KINDS,
     AssistantMessageCompleted,
     BudgetExceeded,
     ContextTruncated,
@@ -57,6 +58,8 @@ def transcript(events: Sequence[Event]) -> str:
     telling = _Telling()
     for event in events:
         telling.tell(event)
+    if not events or events[-1].kind not in TERMINAL_KINDS:
+        telling.run.add("(goes no further)")
     return "\n".join(telling.run.lines())
 
 

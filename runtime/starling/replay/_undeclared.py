@@ -108,13 +108,10 @@ class UndeclaredCalls:
                 self._opened(caller, *arguments)
             case "os.rename":
                 self._files.renamed(*arguments[:2])
-            case "socket.getaddrinfo":
-                what, author = self._reached.host(event, caller)
-                self._judge(done(f"{what}()"), author)
-            case "socket.connect":
+            case "socket.getaddrinfo" | "socket.gethostbyname" | "socket.gethostbyaddr" | "socket.connect":
                 what, author = self._reached.host(event, caller)
                 if not self._judge(done(f"{what}()"), author):
-                    self._judge_library(f"{what}()", caller)
+                    self._judge_library("socket.connect()", caller)  # what a library looks up, it connects to
             case _:
                 what, author = self._reached.program(caller)
                 self._judge(done(f"{what}()"), author)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextvars import Context
 from typing import TYPE_CHECKING
 
 from starling.event import ToolCallScheduled, TurnStarted
+from starling.step._timers import pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +64,7 @@ class Asking:
         try:
             while any(self._can_come(index) for index in self._left_before(due)) and loop.time() < until:
                 rounds += 1
-                await (asyncio.sleep(0) if rounds < _ROUNDS else _step(loop))
+                await (asyncio.sleep(0) if rounds < _ROUNDS else pause(_STEP_S))
         finally:
             self._held.pop(frame.call_id, None)
 
@@ -104,18 +104,3 @@ class Asking:
     def _is_retry(self, index: int, frame: Frame) -> bool:
         payload = self._payloads[index]
         return isinstance(payload, ToolCallScheduled) and payload.call_id == frame.call_id
-
-
-async def _step(loop: asyncio.AbstractEventLoop) -> None:
-    """A pause whose timer is set outside of the run."""
-    over: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_later(_STEP_S, _settle, over, context=Context())
-    try:
-        await over
-    finally:
-        timer.cancel()
-
-
-def _settle(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)

@@ -7,7 +7,6 @@ its type and text for the log), or something that is the run's own or the enviro
 from __future__ import annotations
 
 import asyncio
-from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from starling.errors import (
 from starling.step import _texts
 from starling.step._frame import enclosing
 from starling.step._journal import NOT_FOR_THE_LOG
+from starling.step._timers import pause
 from starling.tool import call_policy, reject_malformed, to_plain
 
 if TYPE_CHECKING:
@@ -150,26 +150,10 @@ async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable
 async def _watched(task: asyncio.Task[Any], until: Callable[[], bool]) -> None:
     try:
         while not task.done() and not until():
-            await _pause(task)
+            await pause(_LOOK_EVERY_S, task)
     finally:
         task.cancel()
         await asyncio.wait([task])
-
-
-async def _pause(task: asyncio.Task[Any]) -> None:
-    """Wait for the task for a moment. The timer is set outside of the run, whose timers a replay may let expire."""
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_later(_LOOK_EVERY_S, _settle, over, context=Context())
-    try:
-        await asyncio.wait([task, over], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        timer.cancel()
-
-
-def _settle(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
 
 
 def times_cancelled() -> int:

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starling.errors import NondeterminismError
 from starling.event import (
     AssistantMessageCompleted,
     BudgetExceeded,
@@ -26,9 +24,9 @@ from starling.event import (
     ToolCallScheduled,
     TurnStarted,
 )
-from starling.step._abandoned import is_abandoned
-from starling.step._interruption import Interruption, cuts_short
+from starling.step._interruption import cuts_short
 from starling.step._order import Order
+from starling.step._recorded_effects import RecordedEffects
 from starling.step._redaction import redacted_request
 from starling.step._reproduction import Reproduction
 from starling.step._served import SERVED
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starling.ambient import ReplayOptions
+    from starling.errors import NondeterminismError
     from starling.event import Event, Payload, Terminal, ToolCallCompleted
     from starling.provider import Request
     from starling.step._dialect import Dialect
@@ -96,6 +95,9 @@ class ReplayJournal:
         self._delivering = asyncio.Lock()
         self._lock = threading.RLock()
         self._order = Order(events, self._cursor, self._lock)
+        self._effects = RecordedEffects(
+            payloads, self._recording, self._order, self._lock, owned=dialect.owned_effects, commit=self.commit
+        )
 
     # --- the run's own events
 
@@ -130,7 +132,7 @@ class ReplayJournal:
         with self._lock:
             recorded: Payload
             if frame is None or self._cursor.owner(frame) is self._cursor.root:
-                recorded = self._recording.reproduce(self._cursor.root, self._next_of_run(payload), payload)
+                recorded = self._recording.reproduce(self._cursor.root, self._recording.next_of_run(payload), payload)
             else:
                 frame.check()
                 index = self._progress.next_own(frame.node)
@@ -151,10 +153,6 @@ class ReplayJournal:
             assert index is not None, "callers look at next_recorded first"
             self._recording.take(index)
             return self._payloads[index]
-
-    def _next_of_run(self, payload: Payload) -> int | None:
-        self._compared.check()
-        return self._cursor.next_of_run(payload)
 
     # --- where the recorded run, or one process's part of it, ended
 
@@ -246,7 +244,7 @@ class ReplayJournal:
         node = self._cursor.owner(parent)
         with self._lock:
             parent.check()
-            index = self._progress.next_child(node) if parent.call_id else self._next_of_run(payload)
+            index = self._progress.next_child(node) if parent.call_id else self._recording.next_of_run(payload)
             if index is not None and index in node.children:
                 payload = replace(payload, attempt=node.children[index].first_attempt)
             self._recording.reproduce(node, index, payload, frame=parent, strict=self._is_strict(node, index, parent))
@@ -353,78 +351,11 @@ class ReplayJournal:
 
     async def answer(self, frame: Frame, name: str, request: int, *, waits: bool) -> SideEffectRecorded:
         """The recorded effect that answers this request, when it is its turn."""
-        index = self._effect_at(frame, name, request)
-        if is_abandoned(self._payloads[index]):
-            self._take_effect(frame, name, request)
-            await self.commit()
-            await self._order.effect_cut_off(frame, index)
-        if not self.dialect.owned_effects:
-            return await self._delivered_effect(frame, name, request)
-        try:
-            if waits:
-                await self._order.effect(frame, index)
-            else:
-                self._order.effect_at_once(frame, index)
-        except asyncio.CancelledError:
-            self._take_if_left(frame, index, name, request)
-            raise
-        try:
-            return await self._delivered_effect(frame, name, request)
-        finally:
-            self._order.answered(frame, index)
-
-    async def _delivered_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
-        recorded = self._take_effect(frame, name, request)
-        await self.commit()
-        return recorded
+        return await self._effects.answer(frame, name, request, waits=waits)
 
     def answer_at_once(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
         """The same for sync code; only in a thread can it wait."""
-        if not self.dialect.owned_effects:
-            return self._take_effect(frame, name, request)
-        index = self._effect_at(frame, name, request)
-        if is_abandoned(self._payloads[index]):
-            self._take_effect(frame, name, request)
-            self._order.effect_cut_off_at_once(frame, index)
-        self._order.effect_at_once(frame, index)
-        try:
-            return self._take_effect(frame, name, request)
-        finally:
-            self._order.answered(frame, index)
-
-    def _effect_at(self, frame: Frame, name: str, request: int) -> int:
-        """Where the effect that answers a request was recorded.
-
-        Raises:
-            NondeterminismError: it was not.
-        """
-        node = self._cursor.owner(frame)
-        with self._lock:
-            frame.check()
-            produced = SideEffectRecorded(name=name, value=None, call_id=frame.call_id)
-            if node is self._cursor.root:
-                self._next_of_run(produced)
-                index = self._cursor.effect_of_run(name, request)
-            else:
-                index = node.effects.get(name, {}).get(request)
-            if index is None or self._progress.is_taken(index):
-                raise self._recording.diverge(node, None, produced, frame)
-            return index
-
-    def _take_if_left(self, frame: Frame, index: int, name: str, request: int) -> None:
-        """An effect of a strand that is cancelled while it waits for its turn: the recorded one was sooner."""
-        with self._lock, suppress(NondeterminismError, Interruption):
-            if not frame.closed and frame.failure is None and not self._progress.is_taken(index):
-                self._take_effect(frame, name, request)
-
-    def _take_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
-        with self._lock:
-            index = self._effect_at(frame, name, request)
-            self._recording.take(index)
-            frame.answer(name, request)
-            recorded = self._payloads[index]
-            assert isinstance(recorded, SideEffectRecorded)  # the tree holds nothing else there
-            return recorded
+        return self._effects.answer_at_once(frame, name, request)
 
     def effect(self, frame: Frame, payload: SideEffectRecorded, request: int) -> None:  # noqa: ARG002
         """Never reached: every effect is taken from the recording or diverges."""
@@ -432,16 +363,11 @@ class ReplayJournal:
 
     def patched(self, frame: Frame, name: str) -> bool:
         """Whether the recorded call has the mark; otherwise it predates the patch."""
-        with self._lock:
-            frame.check()
-            index = self._cursor.owner(frame).effects.get(name, {}).get(1)
-            if index is not None and not self._progress.is_taken(index):
-                self._recording.take(index)
-        return index is not None
+        return self._effects.patched(frame, name)
 
     def drop_patch(self, frame: Frame, name: str) -> bool:
         """Take the mark if there is one."""
-        return self.patched(frame, name)
+        return self._effects.patched(frame, name)
 
     # --- ids
 

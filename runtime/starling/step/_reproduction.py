@@ -57,6 +57,16 @@ class Reproduction:
         self._skipped = skipped
         self._watch = watch
 
+    def next_of_run(self, payload: Payload) -> int | None:
+        """The next event of the run's own code, which wants to make ``payload``.
+
+        Raises:
+            NondeterminismError: that code has diverged before.
+            Interruption: the environment stopped the run before that.
+        """
+        self.compared.check()
+        return self.cursor.next_of_run(payload)
+
     def reproduce(
         self, node: Node, index: int | None, payload: Payload, *, frame: Frame | None = None, strict: bool = True
     ) -> Any:

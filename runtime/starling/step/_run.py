@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from starling.provider import Provider
     from starling.step._dialect import Dialect
     from starling.step._frame import Frame
-    from starling.step._journal import LiveJournal
-    from starling.step._replay import ReplayJournal
+    from starling.step._journal import Journal
     from starling.tool import Tool
 
 __all__ = ["DEFAULT_MAX_PARALLEL_TOOLS", "Run"]
@@ -53,7 +52,7 @@ class Run:
     """
 
     run_id: str
-    journal: LiveJournal | ReplayJournal
+    journal: Journal
     provider: Provider
     tools: Mapping[str, Tool]
     meter: Meter = field(default_factory=Meter)

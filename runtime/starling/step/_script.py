@@ -47,7 +47,6 @@ class Script(ReplayJournal):
         )
         self._compared.latches = False
         self._taken: list[int] = []
-        self._took: Callable[[Frame, SideEffectRecorded, int], None] = lambda *_: None
         self._copied: Callable[[Frame, Sequence[Payload]], None] = lambda *_: None
 
     def attend(
@@ -61,7 +60,7 @@ class Script(ReplayJournal):
         Args:
             took: given each effect. skipped: given what a call had done that is not run, in the recorded order.
         """
-        self._took, self._copied = took, skipped
+        self._effects.took, self._copied = took, skipped
 
     @property
     def root(self) -> Node:
@@ -85,12 +84,6 @@ class Script(ReplayJournal):
                 return super().recorded_outcome(frame, attempt)
             finally:
                 self._copied(frame, [self._payloads[index] for index in sorted(self._taken)])
-
-    def _take_effect(self, frame: Frame, name: str, request: int) -> SideEffectRecorded:
-        with self._lock:
-            recorded = super()._take_effect(frame, name, request)
-            self._took(frame, recorded, request)
-            return recorded
 
 
 async def _nowhere(events: Sequence[Event]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starling.event import Payload
     from starling.step._tree import Node
 
-__all__ = ["SERVED", "Served", "left_by"]
+__all__ = ["PATCH", "SERVED", "Served", "left_by"]
 
 PATCH = "starling/patch:"
 """Begins the name of the mark that `step.patched` leaves."""

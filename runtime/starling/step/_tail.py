@@ -20,7 +20,7 @@ from starling.errors import NondeterminismError
 from starling.event import SideEffectRecorded, ToolCallCompleted, ToolCallFailed, TurnStarted
 from starling.provider import Counting, prompt_hash
 from starling.step._abandoned import cut_off, is_abandoned
-from starling.step._journal import LiveJournal
+from starling.step._live import LiveJournal
 from starling.step._redaction import redacted_request
 from starling.step._served import Served
 from starling.step._tree import Node

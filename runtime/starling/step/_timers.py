@@ -9,6 +9,7 @@ way to list timers. A loop that is not asyncio's own keeps them elsewhere; there
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from starling.step._frame import current
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from starling.step._frame import Frame
 
-__all__ = ["Timers"]
+__all__ = ["Timers", "pause"]
 
 _MOST_EXPIRED = 1000
 """How many timers of a call are expired early. Code that sets the same one again and again must not go on for ever."""
@@ -67,3 +68,19 @@ def _expire(timer: Any, loop: asyncio.AbstractEventLoop) -> None:
     callback, args, context = timer._callback, timer._args, timer._context
     timer.cancel()
     loop.call_soon(callback, *args, context=context)
+
+
+async def pause(seconds: float, *others: asyncio.Future[Any]) -> None:
+    """Let time pass, until one of the others is done at most. The timer is no call's, so no replay lets it expire."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(seconds, _settle, over, context=Context())
+    try:
+        await asyncio.wait([over, *others], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        timer.cancel()
+
+
+def _settle(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

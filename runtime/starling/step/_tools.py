@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starling.step._served import Served
     from starling.tool import Tool
 
-__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch"]
+__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "tool_call_error"]
 
 MAX_ARGS_DEPTH = 31
 """A ToolCallScheduled may nest 32 levels (wire format); the arguments sit one level inside it."""

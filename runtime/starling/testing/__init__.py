@@ -2,7 +2,7 @@
 
 _script          what a model is to say: turns, step by step
 _scripted        a provider that says it
-_openai_server   a local server that says it over OpenAI's wire
+_openai_server   a local server that says it over OpenAI's wire, in the bytes of _openai_wire
 _assertions      a recording replays, or diverges where it should
 eventlog_contract  what every event log promises, as checks
 strategies         hypothesis strategies for events, runs and scripts
