@@ -129,3 +129,26 @@ async def test_what_has_no_place_in_the_log_is_refused_before_anything_is_writte
         await agent(ScriptedProvider().text("x"), log=log, **options).run_with_id("run", goal)
 
     assert await log.read("run") == []
+
+
+async def test_a_log_with_an_append_of_its_own_is_asked_for_it():
+    class Mirrored(MemoryLog):
+        async def append(self, run_id, events):
+            mirror.extend(events)
+            await super().append(run_id, events)
+
+    class Wrapper:
+        def __init__(self, log):
+            self._log = log
+
+        async def append(self, run_id, events):
+            mirror.extend(events)
+            await self._log.append(run_id, events)
+
+        def __getattr__(self, name):
+            return getattr(self._log, name)
+
+    for log in (Mirrored(), Wrapper(MemoryLog())):
+        mirror: list = []
+        await agent(calls("weather"), weather, log=log).run_with_id("r", "go")
+        assert mirror == await log.read("r")

@@ -1,25 +1,49 @@
 """Both backends keep every promise of the contract suite."""
 
+from dataclasses import replace
+
 import pytest
 
 from starling.errors import InvalidAppendError
-from starling.eventlog import EventLog, MemoryLog, SchemaLog, SQLiteLog
+from starling.eventlog import EventLog, MemoryLog, SchemaLog, SQLiteLog, with_metrics
 from starling.testing import eventlog_contract
-from starling.testing.eventlog_contract import CHECKS, LISTING_CHECKS, REOPENING_CHECKS, sample_run
+from starling.testing.eventlog_contract import (
+    CARRYING_CHECKS,
+    CHECKS,
+    LISTING_CHECKS,
+    PAGING_CHECKS,
+    PRUNING_CHECKS,
+    REOPENING_CHECKS,
+    sample_run,
+)
+
+OURS = CHECKS + LISTING_CHECKS + PAGING_CHECKS + PRUNING_CHECKS + CARRYING_CHECKS
 
 
 def named(checks):
     return pytest.mark.parametrize("check", checks, ids=[check.__name__ for check in checks])
 
 
-@named(CHECKS + LISTING_CHECKS)
+@named(OURS)
 async def test_memory_log(check):
     await check(MemoryLog)
 
 
-@named(CHECKS + LISTING_CHECKS + REOPENING_CHECKS)
+@named(OURS + REOPENING_CHECKS)
 async def test_sqlite_log(check, tmp_path):
     await check(lambda: SQLiteLog(tmp_path / "log.db"))
+
+
+class Deaf:
+    """An observer that does nothing."""
+
+    def append_done(self, run_id, events, seconds, error):
+        del run_id, events, seconds, error
+
+
+@named(OURS + REOPENING_CHECKS)
+async def test_observed_log(check, tmp_path):
+    await check(lambda: with_metrics(SQLiteLog(tmp_path / "log.db"), Deaf()))
 
 
 class ForgetfulLog(MemoryLog):
@@ -43,9 +67,44 @@ class SharingLog(MemoryLog):
         return self._runs.setdefault(run_id, [])
 
 
+class ShiftingLog(MemoryLog):
+    """Takes a cursor for the beginning."""
+
+    def _page_of_runs(self, options):
+        return super()._page_of_runs(replace(options, cursor=""))
+
+
+class CountingLog(MemoryLog):
+    """Counts the runs that it shows."""
+
+    def _page_of_runs(self, options):
+        page = super()._page_of_runs(options)
+        return replace(page, total_matching=len(page.runs))
+
+
+class EagerLog(MemoryLog):
+    """Prunes when it is asked what it would prune."""
+
+    def _prunable(self, options):
+        report = super()._prunable(options)
+        self._prune_batch(options, None, 100)
+        return report
+
+
+class GreedyLog(MemoryLog):
+    """Prunes what is in progress, too."""
+
+    def _prune_batch(self, options, after, limit):
+        return super()._prune_batch(replace(options, include_in_progress=True), after, limit)
+
+
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
+        (ShiftingLog, "new_runs_do_not_shift_pages"),
+        (CountingLog, "pages_add_up_to_the_listing"),
+        (EagerLog, "a_dry_run_deletes_nothing"),
+        (GreedyLog, "pruning_keeps_what_is_not_meant"),
         (ForgetfulLog, "refuses_what_does_not_continue_the_tail"),
         (ForgetfulLog, "one_of_two_writers_wins"),
         (DoublingLog, "streams_history_and_ends_at_the_terminal"),
@@ -53,7 +112,7 @@ class SharingLog(MemoryLog):
     ],
 )
 async def test_the_suite_notices_a_broken_log(broken, check):
-    checks = {check.__name__: check for check in CHECKS}
+    checks = {check.__name__: check for check in OURS}
     with pytest.raises(AssertionError):
         await checks[check](broken)
 

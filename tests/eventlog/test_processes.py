@@ -150,3 +150,18 @@ def test_a_run_that_another_process_advanced_is_refused_then_continued(tmp_path)
             log.append_sync("r", [mine])
         log.append_sync("r", first[3:])
         assert log.read_sync("r") == first
+
+
+@pytest.mark.parametrize("from_seq", [2, 3, 150, 300])
+async def test_a_stream_from_any_seq_while_another_process_appends(tmp_path, from_seq):
+    """No gap and no double, whether the seq has been written when the stream begins or not."""
+    path = tmp_path / "log.db"
+    run = sample_run("r", 400)
+    async with SQLiteLog(path) as log:
+        writer = start_writer(path, "r", 400)
+        while writer.stdout.readline() != "120\n":
+            pass
+        async with asyncio.timeout(60):
+            assert [event async for event in log.stream("r", from_seq)] == run[from_seq - 1 :]
+    writer.stdout.read()
+    assert finish(writer) == 0

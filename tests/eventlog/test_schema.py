@@ -68,7 +68,7 @@ async def test_opening_a_legacy_log_carries_its_events_over(legacy):
         assert await eventlog.schema_version(log) == 2
         await eventlog.preflight(log)
         assert await eventlog.migrate(log) == MigrationReport(from_version=2, to_version=2, applied=(), dry_run=False)
-    assert names(legacy) == {"eventlog_events", "eventlog_schema_migrations"}
+    assert names(legacy) == {"eventlog_events", "eventlog_schema_migrations", "starling_seals"}
 
 
 async def test_a_legacy_log_opened_for_reading_asks_to_be_migrated(legacy):

@@ -579,3 +579,27 @@ async def test_an_effect_that_nothing_cuts_off_any_more_is_a_divergence():
     divergence = await asyncio.wait_for(diverges(recorded, one(body)), 60)
 
     assert divergence.seq == recorded.seq("ToolCallCompleted")
+
+
+@pytest.mark.parametrize("collected", ["as completed", "first"])
+async def test_a_pool_whose_first_job_is_the_fastest(collected):
+    """On replay every job is over at once, and one idle thread could do them all, before anybody looks."""
+    latency = {"a": 0.01, "b": 0.03, "c": 0.05}
+
+    @tool
+    def pool() -> list:
+        "Three jobs."
+
+        def job(name):
+            return step.side_effect_sync(name, lambda: time.sleep(latency[name]) or name)
+
+        with concurrent.futures.ThreadPoolExecutor(3) as executor:
+            jobs = [executor.submit(contextvars.copy_context().run, job, name) for name in latency]
+            if collected == "as completed":
+                return [future.result() for future in concurrent.futures.as_completed(jobs)]
+            done, _ = concurrent.futures.wait(jobs, return_when=concurrent.futures.FIRST_COMPLETED)
+            return sorted(future.result() for future in done)
+
+    recorded = await record(agent(calls("pool"), pool))
+    for _ in range(20):
+        await replays(recorded, agent(calls("pool"), pool))

@@ -7,12 +7,15 @@ SQLite statement costs less than the hop (and an append cannot be cancelled half
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from starling.errors import LogClosedError
-from starling.eventlog._follow import Wakeups, follow
+from starling.eventlog._follow import PAGE_SIZE, Wakeups, follow
+from starling.eventlog._paging import RunPageOptions
+from starling.eventlog._pruning import Pruning
 from starling.eventlog._summary import newest_first
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from starling.event import Event
+    from starling.eventlog._paging import Position, RunPage
+    from starling.eventlog._pruning import PruneBatch, PruneOptions, PruneReport
     from starling.eventlog._summary import RunSummary
 
 __all__ = ["InlineLog"]
@@ -59,6 +64,22 @@ class InlineLog(ABC):
         """Each run's readable events, in any order of runs; none of them is empty."""
 
     @abstractmethod
+    def _page_of_runs(self, options: RunPageOptions) -> RunPage:
+        """A page of the listing."""
+
+    @abstractmethod
+    def _run_ids(self, after: str, limit: int) -> list[str]:
+        """Ids of runs behind ``after``, ascending."""
+
+    @abstractmethod
+    def _prunable(self, options: PruneOptions) -> PruneReport:
+        """How much the options mean."""
+
+    @abstractmethod
+    def _prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
+        """Delete the next runs behind ``after``."""
+
+    @abstractmethod
     def _release(self) -> None:
         """Give back what the log holds."""
 
@@ -79,6 +100,28 @@ class InlineLog(ABC):
         """Every run, newest first: `starling.eventlog.RunLister.list_runs`."""
         with self._open():
             return newest_first(self._runs_held())
+
+    def list_runs_page_sync(self, options: RunPageOptions | None = None) -> RunPage:
+        """One page of runs: `starling.eventlog.RunPageLister.list_runs_page`."""
+        with self._open():
+            return self._page_of_runs(options or RunPageOptions())
+
+    def run_ids_page_sync(self, after: str = "", limit: int = PAGE_SIZE) -> list[str]:
+        """One page of run ids: `starling.eventlog.EventPager.run_ids_page`."""
+        with self._open():
+            return self._run_ids(after, limit)
+
+    def read_page_sync(self, run_id: str, from_seq: int = 1, limit: int = PAGE_SIZE) -> list[Event]:
+        """One page of a run: `starling.eventlog.EventPager.read_page`."""
+        with self._open():
+            return self._page(run_id, from_seq, limit)
+
+    def prune_sync(self, options: PruneOptions) -> PruneReport:
+        """Delete whole runs: `starling.eventlog.RunPruner.prune`."""
+        work = self._pruning(options)
+        for pause_s in work:
+            time.sleep(pause_s)
+        return work.report
 
     def close_sync(self) -> None:
         """Release what the log holds: `starling.eventlog.EventLog.close`."""
@@ -106,15 +149,41 @@ class InlineLog(ABC):
     def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
         """History, then live events: `starling.eventlog.EventLog.stream`."""
         with self._open():
-            return follow(self._locked_page, self._wakeups, run_id, from_seq, self._poll_s)
+            return follow(self.read_page_sync, self._wakeups, run_id, from_seq, self._poll_s)
+
+    async def list_runs_page(self, options: RunPageOptions | None = None) -> RunPage:
+        """One page of runs: `starling.eventlog.RunPageLister.list_runs_page`."""
+        return self.list_runs_page_sync(options)
+
+    async def run_ids_page(self, after: str = "", limit: int = PAGE_SIZE) -> list[str]:
+        """One page of run ids: `starling.eventlog.EventPager.run_ids_page`."""
+        return self.run_ids_page_sync(after, limit)
+
+    async def read_page(self, run_id: str, from_seq: int = 1, limit: int = PAGE_SIZE) -> list[Event]:
+        """One page of a run: `starling.eventlog.EventPager.read_page`."""
+        return self.read_page_sync(run_id, from_seq, limit)
+
+    async def prune(self, options: PruneOptions) -> PruneReport:
+        """Delete whole runs: `starling.eventlog.RunPruner.prune`."""
+        import asyncio
+
+        work = self._pruning(options)
+        for pause_s in work:
+            await asyncio.sleep(pause_s)
+        return work.report
 
     async def close(self) -> None:
         """Release what the log holds: `starling.eventlog.EventLog.close`."""
         self.close_sync()
 
-    def _locked_page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
+    def _pruning(self, options: PruneOptions) -> Pruning:
         with self._open():
-            return self._page(run_id, from_seq, limit)
+            matched = self._prunable(options)
+        return Pruning(options, matched, self._locked_prune_batch)
+
+    def _locked_prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
+        with self._open():
+            return self._prune_batch(options, after, limit)
 
     @contextmanager
     def _open(self) -> Iterator[None]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING
 
 from starling.eventlog._append_rules import EMPTY_RUN, Head, continue_run
 from starling.eventlog._inline import InlineLog
+from starling.eventlog._memory_listing import page_of, prunable
+from starling.eventlog._pruning import PruneBatch, PruneReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from starling.event import Event
+    from starling.eventlog._paging import Position, RunPage, RunPageOptions
+    from starling.eventlog._pruning import PruneOptions
 
 __all__ = ["MemoryLog"]
 
@@ -42,6 +47,24 @@ class MemoryLog(InlineLog):
 
     def _runs_held(self) -> Iterable[Sequence[Event]]:
         return self._runs.values()
+
+    def _page_of_runs(self, options: RunPageOptions) -> RunPage:
+        return page_of(self._runs.values(), options)
+
+    def _run_ids(self, after: str, limit: int) -> list[str]:
+        return heapq.nsmallest(limit, (run_id for run_id in self._runs if run_id > after))
+
+    def _prunable(self, options: PruneOptions) -> PruneReport:
+        sizes = [size for _, size in prunable(self._runs.values(), options)]
+        return PruneReport(matched_runs=len(sizes), matched_events=sum(sizes), dry_run=options.dry_run)
+
+    def _prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
+        batch = [run for run in prunable(self._runs.values(), options) if after is None or run[0] > after][:limit]
+        for position, _ in batch:
+            del self._runs[position.run_id], self._heads[position.run_id]
+        return PruneBatch(
+            runs=len(batch), events=sum(size for _, size in batch), reached=batch[-1][0] if batch else None
+        )
 
     def _release(self) -> None:
         self._runs.clear()

@@ -9,9 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from starling.event import Event
+    from starling.eventlog._paging import RunPage, RunPageOptions
     from starling.eventlog._summary import RunSummary
 
-__all__ = ["SCHEMA_VERSION", "EventLog", "MigrationReport", "RunLister", "SchemaLog"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "EventLog",
+    "EventPager",
+    "MigrationReport",
+    "RunLister",
+    "RunPageLister",
+    "SchemaLog",
+    "StorageChecker",
+]
 
 SCHEMA_VERSION = 2
 """The storage schema that this library writes (wire-format, "SQLite"); the same number for SQL backends of any kind."""
@@ -80,6 +90,62 @@ class RunLister(Protocol):
 
         Raises:
             LogClosedError: after `EventLog.close`.
+        """
+        ...
+
+
+@runtime_checkable
+class RunPageLister(Protocol):
+    """A log that lists its runs a page at a time, however many there are. Source: seed, "Paged listings"."""
+
+    async def list_runs_page(self, options: RunPageOptions | None = None) -> RunPage:
+        """One page of the runs that match, the one that started last first.
+
+        Presentation, as `RunLister.list_runs`, but that a run without its first event is not shown: who must see every
+        run, damaged ones too, asks for `EventPager.run_ids_page`.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+        """
+        ...
+
+
+@runtime_checkable
+class EventPager(Protocol):
+    """A log that can be gone through whole in constant memory: for export, validation and copies."""
+
+    async def run_ids_page(self, after: str = "", limit: int = 256) -> list[str]:
+        """The ids of all runs of which there is any event, in the order of their code points, a page at a time.
+
+        Args:
+            after: the last id of the page before; ``""`` begins.
+            limit: ids at most; a shorter page is the last.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+        """
+        ...
+
+    async def read_page(self, run_id: str, from_seq: int = 1, limit: int = 256) -> list[Event]:
+        """At most ``limit`` events of a run from ``from_seq`` on, in order; a shorter page is the last for now.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+            LogCorruptError: a row is not an event.
+        """
+        ...
+
+
+@runtime_checkable
+class StorageChecker(Protocol):
+    """A log that can tell whether its storage has lost events, which no chain of what is left would show."""
+
+    async def check_storage(self) -> None:
+        """Look at all of the storage, which takes a second for some hundred megabytes.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+            LogCorruptError: it is damaged.
         """
         ...
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -25,12 +25,16 @@ from starling.eventlog._protocol import MigrationReport
 from starling.eventlog._schema import check_version, refuse_newer
 from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
+from starling.eventlog._sqlite_listing import check_database, list_page, prunable_runs, prune_batch, run_ids
 from starling.eventlog._sqlite_open import open_connection, transaction
+from starling.eventlog._sqlite_own import check_seal, has_seals, seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from starling.event import Event
+    from starling.eventlog._paging import Position, RunPage, RunPageOptions
+    from starling.eventlog._pruning import PruneBatch, PruneOptions, PruneReport
     from starling.eventlog._sql import Row
 
 __all__ = ["SQLiteLog"]
@@ -81,6 +85,7 @@ class SQLiteLog(InlineLog):
         self._heads: dict[str, Head] = {}
         self._schema_is_current = False
         self._connection = open_connection(file, read_only=read_only)
+        self._has_seals = self._looks_sealed()
         # A log that is dropped without close gives its file back all the same, quietly.
         self._finalizer = weakref.finalize(self, self._connection.close)
 
@@ -96,6 +101,13 @@ class SQLiteLog(InlineLog):
     def read_only(self) -> bool:
         """Whether `append` is refused."""
         return self._read_only
+
+    def _looks_sealed(self) -> bool:
+        try:
+            return has_seals(self._connection)
+        except DRIVER_ERRORS as error:
+            self._connection.close()
+            raise map_error(error, self._path, "open") from error
 
     # -- schema
 
@@ -147,8 +159,9 @@ class SQLiteLog(InlineLog):
         if not batch:
             return
         self._heads.pop(run_id, None)  # unknown until the commit is known to have happened
-        self._insert(run_id, [row_of_event(event) for event in batch])
-        if batch[-1].kind not in TERMINAL_KINDS:
+        ended = batch[-1].kind in TERMINAL_KINDS
+        self._insert(run_id, [row_of_event(event) for event in batch], head if ended else None)
+        if not ended:
             self._remember(run_id, head)
 
     def _continue(self, run_id: str, events: Sequence[Event]) -> Head:
@@ -160,12 +173,14 @@ class SQLiteLog(InlineLog):
                 pass  # perhaps the run was advanced elsewhere, and these events continue that: ask the file
         return continue_run(run_id, self._stored_head(run_id) if run_id else EMPTY_RUN, events)
 
-    def _insert(self, run_id: str, rows: list[Row]) -> None:
+    def _insert(self, run_id: str, rows: list[Row], ended: Head | None = None) -> None:
         try:
             with transaction(self._connection):
                 written = self._connection.executemany(_INSERT, rows).rowcount
                 if written != len(rows):
                     raise self._advanced_elsewhere(run_id, rows[0][1])
+                if ended is not None:
+                    seal(self._connection, run_id, ended)
         except sqlite3.IntegrityError as error:
             raise self._advanced_elsewhere(run_id, rows[0][1]) from error
         except DRIVER_ERRORS as error:
@@ -215,6 +230,42 @@ class SQLiteLog(InlineLog):
                 events.append(event_of_row(row, self._path))
         return events
 
+    def check_storage_sync(self) -> None:
+        """Whether the database is sound: `starling.eventlog.StorageChecker.check_storage`."""
+        with self._open(), self._listing("check"):
+            check_database(self._connection, self._path)
+
+    async def check_storage(self) -> None:
+        """Whether the database is sound: `starling.eventlog.StorageChecker.check_storage`."""
+        self.check_storage_sync()
+
+    def _page_of_runs(self, options: RunPageOptions) -> RunPage:
+        with self._listing("list runs"):
+            return list_page(self._connection, options)
+
+    def _run_ids(self, after: str, limit: int) -> list[str]:
+        with self._listing("list run ids"):
+            return run_ids(self._connection, self._path, after, limit)
+
+    def _prunable(self, options: PruneOptions) -> PruneReport:
+        if not options.dry_run:
+            self._refuse_if_read_only("prune")
+        with self._listing("look for runs to prune"):
+            return prunable_runs(self._connection, options)
+
+    def _prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
+        self._heads.clear()  # of the runs that go; the others' are read again
+        with self._listing("prune", writing=True):
+            return prune_batch(self._connection, options, after, limit)
+
+    @contextmanager
+    def _listing(self, action: str, *, writing: bool = False) -> Iterator[None]:
+        self._require_current_schema()
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            raise map_error(error, self._path, action, writing=writing) from error
+
     def _stored_head(self, run_id: str) -> Head:
         tail = self._select(_SELECT_TAIL, run_id)
         return head_of(tail[0]) if tail else EMPTY_RUN
@@ -223,11 +274,14 @@ class SQLiteLog(InlineLog):
         self._require_current_schema()
         try:
             rows = self._connection.execute(statement, (run_id, *arguments)).fetchall()
+            events = [event_of_row(row, self._path) for row in rows]
+            if self._has_seals:
+                check_seal(self._connection, self._path, events)
         except UnicodeEncodeError:
             return []  # a lone surrogate: no run was ever stored under such an id
         except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "read", run_id=run_id) from error
-        return [event_of_row(row, self._path) for row in rows]
+        return events
 
     def _require_current_schema(self) -> None:
         """Refuse to read rows whose meaning, or whose whereabouts, another schema version decides."""

@@ -15,11 +15,12 @@ from starling.errors import LogError, ReadOnlyError
 from starling.eventlog._migrations import EVENTS_TABLE, LEGACY_TABLE, apply_pending, pending, stored_version, tables
 from starling.eventlog._schema import refuse_newer
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
+from starling.eventlog._sqlite_own import create_missing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BUSY_TIMEOUT_MS", "FIXTURE_TABLE", "open_connection", "transaction"]
+__all__ = ["BUSY_TIMEOUT_MS", "FIXTURE_TABLE", "create_private", "open_connection", "transaction"]
 
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another connection's lock (wire-format, "SQLite")."""
@@ -94,10 +95,10 @@ def _check_place(path: Path, *, read_only: bool) -> None:
     if read_only and not path.exists():
         raise LogError(f"{path} does not exist, and a read-only log is not created", path=str(path))
     if not read_only:
-        _create_private(path)
+        create_private(path)
 
 
-def _create_private(path: Path) -> None:
+def create_private(path: Path) -> None:
     """Create the file with mode 0600 if it is missing.
 
     An existing file is never opened here: closing a second descriptor would drop the locks that SQLite holds on the
@@ -128,6 +129,7 @@ def _prepare_for_writing(connection: sqlite3.Connection, path: str) -> None:
         with transaction(connection):  # another process may have migrated meanwhile: apply_pending looks again
             apply_pending(connection, path)
     _set_modes(connection)
+    create_missing(connection)
 
 
 def _set_modes(connection: sqlite3.Connection) -> None:

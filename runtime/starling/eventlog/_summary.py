@@ -13,9 +13,9 @@ from starling.event import totals as aggregate_run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from starling.event import Event
+    from starling.event import Event, RunTotals
 
-__all__ = ["RunSummary", "newest_first", "summarize"]
+__all__ = ["Ends", "RunSummary", "newest_first", "summarize", "summary_of"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,17 +48,38 @@ class RunSummary:
 def summarize(events: Sequence[Event]) -> RunSummary:
     """Sum up the events of one run, of which there is at least one."""
     first, last, totals = events[0], events[-1], aggregate_run(events)
+    return summary_of(
+        first.run_id,
+        first.ts,
+        Ends(last_seq=last.seq, last_ts=last.ts, last_kind=last.kind, turns=totals.turns, tool_calls=totals.tool_calls),
+        totals,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ends:
+    """What a listing knows of a run without its payloads: its last event, and how many turns and tool calls it has."""
+
+    last_seq: int
+    last_ts: int
+    last_kind: int
+    turns: int
+    tool_calls: int
+
+
+def summary_of(run_id: str, started_ns: int, ends: Ends, spent: RunTotals) -> RunSummary:
+    """Put a summary together. ``spent`` is folded from the run's messages; its tokens and its money are taken."""
     return RunSummary(
-        run_id=first.run_id,
-        started_at=_EPOCH + timedelta(microseconds=first.ts // 1000),
-        last_seq=last.seq,
-        terminal_kind=Kind(last.kind) if last.kind in TERMINAL_KINDS else None,
-        turn_count=totals.turns,
-        tool_call_count=totals.tool_calls,
-        input_tokens=totals.input_tokens,
-        output_tokens=totals.output_tokens,
-        cost_usd=totals.cost_usd,
-        duration_ms=totals.duration_ns // 1_000_000,
+        run_id=run_id,
+        started_at=_EPOCH + timedelta(microseconds=started_ns // 1000),
+        last_seq=ends.last_seq,
+        terminal_kind=Kind(ends.last_kind) if ends.last_kind in TERMINAL_KINDS else None,
+        turn_count=ends.turns,
+        tool_call_count=ends.tool_calls,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        cost_usd=spent.cost_usd,
+        duration_ms=max(0, ends.last_ts - started_ns) // 1_000_000,
     )
 
 

@@ -208,7 +208,7 @@ class Turns:
     def _enter(self, frame: Frame, index: int, strand: object, *, is_main: bool) -> _Waiter | None:
         """None if it is this strand's turn."""
         with self._lock:
-            self._see(strand)
+            self._see(strand, is_main=is_main)
             at_once = not self._are_several or (self._last in self._answering and self._is_same_moment(index))
             if at_once and self._is_due(index):
                 self._answer(index)
@@ -227,10 +227,15 @@ class Turns:
             self.expect(index)
             return waiter
 
-    def _see(self, strand: object) -> None:
-        """Note whether more than one strand of this call asks; one is waited for without further ado."""
-        self._are_several = self._are_several or (self._strand is not None and self._strand is not strand)
-        self._have_threads = self._have_threads or isinstance(strand, threading.Thread)
+    def _see(self, strand: object, *, is_main: bool = True) -> None:
+        """Note whether more than one strand of this call asks; one is waited for without further ado.
+
+        A thread that the call has started is never the only one: its pool may give it one job after the other.
+        """
+        is_thread = isinstance(strand, threading.Thread)
+        is_another = self._strand is not None and self._strand is not strand
+        self._are_several = self._are_several or is_another or (is_thread and not is_main)
+        self._have_threads = self._have_threads or is_thread
         self._strand = strand
 
     async def _released(self, waiter: _Waiter) -> None:

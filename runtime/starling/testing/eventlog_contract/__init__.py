@@ -22,6 +22,11 @@ from starling.testing.eventlog_contract._appending import (
     runs_do_not_mix,
     unknown_run_is_empty,
 )
+from starling.testing.eventlog_contract._carrying import (
+    continues_what_an_import_lacked,
+    exports_and_imports_byte_for_byte,
+    refuses_to_import_another_run,
+)
 from starling.testing.eventlog_contract._following import (
     a_cancelled_follower_leaves_the_log_alone,
     a_slow_follower_loses_nothing,
@@ -32,11 +37,24 @@ from starling.testing.eventlog_contract._following import (
     streams_history_then_live,
 )
 from starling.testing.eventlog_contract._listing import lists_its_runs
+from starling.testing.eventlog_contract._paging import (
+    filters_narrow_a_page,
+    new_runs_do_not_shift_pages,
+    pages_add_up_to_the_listing,
+    pages_through_ids_and_events,
+    refuses_paging_after_close,
+)
+from starling.testing.eventlog_contract._pruning import (
+    a_dry_run_deletes_nothing,
+    pruning_keeps_what_is_not_meant,
+    pruning_takes_the_oldest_first,
+    writes_while_runs_are_pruned,
+)
 from starling.testing.eventlog_contract._refusing import (
     refuses_use_after_close,
     refuses_what_does_not_continue_the_tail,
 )
-from starling.testing.eventlog_contract._runs import Check, Factory, sample_run
+from starling.testing.eventlog_contract._runs import Check, Factory, dated_run, sample_run
 from starling.testing.eventlog_contract._sharing import (
     follows_the_other_writer,
     is_used_from_several_threads,
@@ -45,7 +63,18 @@ from starling.testing.eventlog_contract._sharing import (
     sees_the_other_writer,
 )
 
-__all__ = ["CHECKS", "LISTING_CHECKS", "REOPENING_CHECKS", "Check", "Factory", "sample_run"]
+__all__ = [
+    "CARRYING_CHECKS",
+    "CHECKS",
+    "LISTING_CHECKS",
+    "PAGING_CHECKS",
+    "PRUNING_CHECKS",
+    "REOPENING_CHECKS",
+    "Check",
+    "Factory",
+    "dated_run",
+    "sample_run",
+]
 
 CHECKS: tuple[Check, ...] = (
     is_an_event_log,
@@ -71,6 +100,30 @@ CHECKS: tuple[Check, ...] = (
 
 LISTING_CHECKS: tuple[Check, ...] = (lists_its_runs,)
 """What a log promises besides that is a `starling.eventlog.RunLister`."""
+
+PAGING_CHECKS: tuple[Check, ...] = (
+    pages_add_up_to_the_listing,
+    new_runs_do_not_shift_pages,
+    filters_narrow_a_page,
+    pages_through_ids_and_events,
+    refuses_paging_after_close,
+)
+"""What a log promises besides that is a `starling.eventlog.RunPageLister` and an `starling.eventlog.EventPager`."""
+
+PRUNING_CHECKS: tuple[Check, ...] = (
+    a_dry_run_deletes_nothing,
+    pruning_keeps_what_is_not_meant,
+    pruning_takes_the_oldest_first,
+    writes_while_runs_are_pruned,
+)
+"""What a log promises besides that is a `starling.eventlog.RunPruner`."""
+
+CARRYING_CHECKS: tuple[Check, ...] = (
+    exports_and_imports_byte_for_byte,
+    continues_what_an_import_lacked,
+    refuses_to_import_another_run,
+)
+"""What holds of `starling.eventlog.export_runs` and `import_runs` with every log that lists or pages."""
 
 REOPENING_CHECKS: tuple[Check, ...] = (keeps_runs_across_reopening, sees_the_other_writer, follows_the_other_writer)
 """What a log promises besides whose storage outlives the object, or is shared by several."""

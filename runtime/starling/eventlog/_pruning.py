@@ -1,0 +1,245 @@
+"""Retention: whole runs that are old enough are deleted, in batches between which a writer gets through.
+
+Outside the append-only contract, and always somebody's explicit decision. Source: seed, "Retention pruning".
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from starling.errors import LogError
+from starling.eventlog._paging import Position, RunPageOptions, RunStatus, unix_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from starling.eventlog._protocol import EventLog
+
+__all__ = [
+    "BATCH_EVENTS",
+    "BATCH_RUNS",
+    "PruneBatch",
+    "PruneOptions",
+    "PruneReport",
+    "Pruning",
+    "RunPruner",
+    "first_events_worth",
+    "prune_runs",
+    "prune_runs_sync",
+]
+
+BATCH_EVENTS = 2_000
+"""Events that one transaction of a pruning deletes, about: a run more at most. It takes some milliseconds."""
+
+BATCH_RUNS = 100
+"""Runs that one transaction of a pruning deletes at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneOptions:
+    """Which runs to delete: those that started before a time, the oldest first.
+
+    Attributes:
+        before: runs that started earlier than this, an aware datetime; None for runs of any age.
+        status: only runs of this `RunStatus`; None for all that have ended.
+        include_in_progress: with no ``status``, runs that have not ended as well.
+        limit: runs at most; 0 for all of them.
+        dry_run: count what would be deleted, and delete nothing.
+
+    Raises:
+        LogError: there is no such status, the time has no zone, or nothing limits what is deleted.
+    """
+
+    before: datetime | None = None
+    status: RunStatus | str | None = None
+    include_in_progress: bool = False
+    limit: int = 0
+    dry_run: bool = True
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__  # frozen for everybody else
+        set_field(self, "status", RunPageOptions(status=self.status).status)
+        set_field(self, "limit", max(self.limit, 0))
+        unix_ns(self.before, "before")
+
+    def statuses(self) -> frozenset[RunStatus]:
+        """The statuses of the runs that are meant."""
+        if self.status is not None:
+            return frozenset({RunStatus(self.status)})
+        return frozenset(RunStatus) if self.include_in_progress else frozenset(RunStatus) - {RunStatus.IN_PROGRESS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """What a pruning did, or would do.
+
+    Attributes:
+        matched_runs: runs that the options mean.
+        matched_events: the events of those.
+        deleted_runs, deleted_events: what was deleted; 0 with ``dry_run``.
+        dry_run: whether nothing was to be deleted.
+    """
+
+    matched_runs: int = 0
+    matched_events: int = 0
+    deleted_runs: int = 0
+    deleted_events: int = 0
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneBatch:
+    """What one transaction of a pruning deleted. ``reached`` is its last run; None when there was none left."""
+
+    runs: int = 0
+    events: int = 0
+    reached: Position | None = None
+
+
+DeleteBatch: TypeAlias = "Callable[[PruneOptions, Position | None, int], PruneBatch]"
+
+
+class Pruning:
+    """A pruning in the making: which batch comes next, and what has been done so far.
+
+    Iterating does a batch at a time and gives the seconds to wait before the next: as long as the batch took, so that
+    whoever waits for the lock finds it free half of the time. SQLite's locks know no queue.
+
+    Args:
+        options: what to prune. Of a dry run nothing is left to do.
+        matched: what the options mean altogether, counted before. Runs that come to match meanwhile are not for it.
+        delete: deletes the next runs behind a position, so many at most.
+
+    Attributes:
+        report: what has been done so far.
+    """
+
+    def __init__(self, options: PruneOptions, matched: PruneReport, delete: DeleteBatch) -> None:
+        self._options = options
+        self._left = 0 if options.dry_run else matched.matched_runs
+        self._delete = delete
+        self.report = matched
+
+    def __iter__(self) -> Iterator[float]:
+        reached: Position | None = None
+        while self._left > 0:
+            began = time.perf_counter()
+            done = self._delete(self._options, reached, min(self._left, BATCH_RUNS))
+            if done.reached is None:
+                return
+            reached = done.reached
+            self._left -= done.runs
+            self.report = replace(
+                self.report,
+                deleted_runs=self.report.deleted_runs + done.runs,
+                deleted_events=self.report.deleted_events + done.events,
+            )
+            yield time.perf_counter() - began
+
+
+def first_events_worth(runs: Iterable[tuple[Position, int]]) -> list[tuple[Position, int]]:
+    """The beginning of (run, number of its events) that makes up a batch: one run at least."""
+    batch, events = [], 0
+    for position, size in runs:
+        batch.append((position, size))
+        events += size
+        if events >= BATCH_EVENTS:
+            break
+    return batch
+
+
+@runtime_checkable
+class RunPruner(Protocol):
+    """A log from which whole runs can be deleted. `prune_runs` is the way to call it."""
+
+    async def prune(self, options: PruneOptions) -> PruneReport:
+        """Delete the runs that the options mean, or count them.
+
+        Each run goes whole, in one transaction; whether it still matches is looked at in that transaction. A run
+        without its first event, which is damaged, is kept. The file of a SQLite log stays as large as it is until
+        somebody runs ``VACUUM``.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+            ReadOnlyError: the log was opened for reading and ``dry_run`` is off.
+            LogWriteError: the storage failed; what was deleted until then is gone, each run whole.
+        """
+        ...
+
+
+@runtime_checkable
+class _BlockingRunPruner(Protocol):
+    """The blocking twin of `RunPruner`."""
+
+    def prune_sync(self, options: PruneOptions) -> PruneReport: ...
+
+
+async def prune_runs(
+    log: EventLog,
+    *,
+    before: datetime | None = None,
+    older_than: timedelta | None = None,
+    status: RunStatus | str | None = None,
+    include_in_progress: bool = False,
+    limit: int = 0,
+    dry_run: bool = True,
+) -> PruneReport:
+    """Delete whole runs that started before a time; by default only say how many there are.
+
+    Args:
+        log: the log; it must be a `RunPruner`, as all of this package's are.
+        before: the cutoff, an aware datetime.
+        older_than: the cutoff as an age. Exactly one of the two is given.
+        status: only runs of this `RunStatus`; None for all that have ended.
+        include_in_progress: with no ``status``, runs that have not ended as well.
+        limit: runs at most, the oldest first; 0 for all of them.
+        dry_run: delete nothing. On unless it is turned off.
+
+    Raises:
+        LogError: the cutoff is missing or given twice, or the log cannot prune. Besides, as `RunPruner.prune`.
+    """
+    options = _options(before, older_than, status, include_in_progress=include_in_progress)
+    return await _pruner(log).prune(replace(options, limit=limit, dry_run=dry_run))
+
+
+def prune_runs_sync(
+    log: EventLog,
+    *,
+    before: datetime | None = None,
+    older_than: timedelta | None = None,
+    status: RunStatus | str | None = None,
+    include_in_progress: bool = False,
+    limit: int = 0,
+    dry_run: bool = True,
+) -> PruneReport:
+    """`prune_runs`, blocking."""
+    options = _options(before, older_than, status, include_in_progress=include_in_progress)
+    if not isinstance(log, _BlockingRunPruner):
+        raise _cannot_prune(log)
+    return log.prune_sync(replace(options, limit=limit, dry_run=dry_run))
+
+
+def _options(
+    before: datetime | None,
+    older_than: timedelta | None,
+    status: RunStatus | str | None,
+    *,
+    include_in_progress: bool,
+) -> PruneOptions:
+    if (before is None) is (older_than is None):
+        raise LogError("pruning needs a cutoff: give either before=... or older_than=..., and not both")
+    cutoff = before if older_than is None else datetime.now(UTC) - older_than
+    return PruneOptions(before=cutoff, status=status, include_in_progress=include_in_progress)
+
+
+def _pruner(log: EventLog) -> RunPruner:
+    if not isinstance(log, RunPruner):
+        raise _cannot_prune(log)
+    return log
+
+
+def _cannot_prune(log: EventLog) -> LogError:
+    return LogError(f"{log!r} cannot prune: it has no method prune (starling.eventlog.RunPruner)")
