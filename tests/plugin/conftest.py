@@ -96,6 +96,9 @@ def desk(monkeypatch):
     """A developer's machine: no CI, nothing said about replaying."""
     for name in (*_CI_VARIABLES, VARIABLE):
         monkeypatch.delenv(name, raising=False)
+    # Tests edit a module within the second in which it was written, without changing its size: that is cached code.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
 
 _IDLE = ("cacheprovider", "hypothesispytest", "pytest_cov", "randomly", "rerunfailures", "respx", "syrupy", "timeout")
