@@ -39,8 +39,12 @@ def missing(golden: GoldenItem) -> Failure:
             *(f"{path} was recorded for this test: move it there if the test or the folder moved" for path in moved),
             "Record it once, on a machine that can reach the provider, and commit the file:",
             f"    {golden.command}",
+            *([_XFAIL] if golden.item.get_closest_marker("xfail") else []),
         ),
     ).raised()
+
+
+_XFAIL = "It is marked xfail, and what fails is not recorded: take the mark off until it is."
 
 
 def unusable(golden: GoldenItem, error: StarlingError) -> Failure:

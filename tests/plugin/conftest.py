@@ -98,7 +98,6 @@ def desk(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     # Tests edit a module within the second in which it was written, without changing its size: that is cached code.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
 
 _IDLE = ("cacheprovider", "hypothesispytest", "pytest_cov", "randomly", "rerunfailures", "respx", "syrupy", "timeout")

@@ -72,8 +72,9 @@ def _judge(before):
 
 
 def main():
-    import starling.replay
-    import starling.testing  # noqa: F401 - imported once, for all children
+    # Imported once, for all children.
+
+    from pytest_starling import _attempt, _recorder, _report, _secrets  # noqa: F401
 
     for number in range(1, 1000):
         before = FIXTURE.read_bytes() if FIXTURE.exists() else None

@@ -298,3 +298,11 @@ def test_a_run_of_the_teardown_alone_is_missed_too(project):
     )
     output = project.run("-vv", skipped=1, errors=1).stdout.str()
     assert f"ERROR test_support.py::test_refund - {MISSING.format('test_refund')}" in output
+
+
+def test_a_test_that_is_expected_to_fail_is_told_why_it_has_no_recording(project):
+    text = "import pytest, support\n\nXFAIL@pytest.mark.golden_run\ndef test_refund():\n    support.handle()\n"
+    project.write(test_support=text.replace("XFAIL", "@pytest.mark.xfail\n"))
+    assert "It is marked xfail, and what fails is not recorded" in project.run(failed=1).stdout.str()
+    project.write(test_support=text.replace("XFAIL", ""))
+    assert "xfail" not in project.run(failed=1).stdout.str()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_the_quickstart_records_and_replays(project):
     assert replayed.returncode == 0, replayed.stdout
 
 
+@pytest.fixture(scope="module")
+def recorded_once(tmp_path_factory):
+    """The quickstart's project with its recording; to be copied."""
+    folder = tmp_path_factory.mktemp("recorded") / "project"
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    assert run_pytest(folder, "--record-golden").returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "where", "field"),
     [
@@ -54,8 +66,8 @@ def test_the_quickstart_records_and_replays(project):
         ("clock_agent.py", "isoformat()", "isoformat(' ')", "(ToolCallCompleted): payload", "result"),
     ],
 )
-def test_the_changes_that_the_quickstart_names_are_caught(project, file, old, new, where, field):
-    assert run_pytest(project, "--record-golden").returncode == 0
+def test_the_changes_that_the_quickstart_names_are_caught(tmp_path, recorded_once, file, old, new, where, field):
+    project = shutil.copytree(recorded_once, tmp_path / "project", ignore=shutil.ignore_patterns("__pycache__"))
     path = project / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
