@@ -5,6 +5,7 @@ it saves (verifying, which only reads, apart); at the n-th such call it kills it
 write, halfway through it. What each leaves is judged by the parent, which prints the calls once a child lives to the end.
 """
 
+import importlib
 import io
 import os
 import signal
@@ -13,6 +14,11 @@ from pathlib import Path
 
 FIXTURE = Path("testdata/golden/test_support/test_refund.db")
 CHANGES = {"mkdir", "open", "write", "flush", "fsync", "close", "__exit__", "replace", "rename", "unlink", "remove"}
+SHARED = (
+    *("pydantic.main", "ulid", "starling.replay", "starling.testing"),
+    *("pytest_starling._attempt", "pytest_starling._recorder", "pytest_starling._report", "pytest_starling._secrets"),
+)
+"""Imported once, for all children."""
 DISK = {"posix", "io", "_io"}
 
 
@@ -72,9 +78,8 @@ def _judge(before):
 
 
 def main():
-    # Imported once, for all children.
-
-    from pytest_starling import _attempt, _recorder, _report, _secrets  # noqa: F401
+    for name in SHARED:
+        importlib.import_module(name)
 
     for number in range(1, 1000):
         before = FIXTURE.read_bytes() if FIXTURE.exists() else None
