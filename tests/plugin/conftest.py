@@ -1,18 +1,24 @@
 """A project of a user's, in a temporary folder: an agent whose every detail can be turned, and pytest to run on it."""
 
+import importlib
 import json
+import pkgutil
 import sys
 
 import pydantic.main  # noqa: F401
 import pytest
 import ulid  # noqa: F401
 
-# Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
+import pytest_starling
 import starling.replay
 import starling.testing  # noqa: F401
-from pytest_starling import _attempt, _explain, _failure, _recorder, _report, _results  # noqa: F401
 from pytest_starling._settings import _CI_VARIABLES
 from pytest_starling._variable import VARIABLE
+
+# Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
+for module in pkgutil.iter_modules(pytest_starling.__path__):
+    if module.name != "syrupy":  # that plugin's own tests load it
+        importlib.import_module(f"pytest_starling.{module.name}")
 
 SUPPORT = """
 import json
