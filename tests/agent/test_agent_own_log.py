@@ -8,7 +8,9 @@ import pytest
 
 from starling import MemoryLog, SQLiteLog, tool
 from starling.errors import AgentConfigError, LogWriteError, NondeterminismError, RunInUseError
+from starling.eventlog import with_metrics
 from starling.replay import replay
+from starling.step._writer import _append_in_line
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls, record
 
@@ -152,3 +154,16 @@ async def test_a_log_with_an_append_of_its_own_is_asked_for_it():
         mirror: list = []
         await agent(calls("weather"), weather, log=log).run_with_id("r", "go")
         assert mirror == await log.read("r")
+
+
+def test_an_observed_log_is_written_in_line_as_the_log_itself_is():
+    class Observer:
+        def append_done(self, run_id, events, seconds, error):
+            told.append(events)
+
+    told: list = []
+    plain, observed = MemoryLog(), with_metrics(MemoryLog(), Observer())
+
+    assert [_append_in_line(log) is not None for log in (plain, observed)] == [True, True]
+    agent(calls("weather"), weather, log=observed).run_sync("go")
+    assert sum(told) == observed.list_runs_sync()[0].last_seq

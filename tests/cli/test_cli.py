@@ -168,6 +168,26 @@ def test_git_diff_shows_what_changed_in_a_recording(repository):
     assert "Binary files" not in shown
 
 
+def test_two_branches_that_recorded_one_test_conflict_and_mix_nothing(repository):
+    path = repository / "testdata" / "golden" / "test_x" / "test_f.db"
+    starling_command("git-setup")
+    fixture(path)
+    git("add", ".")
+    git("commit", "-qm", "record")
+    git("switch", "-qc", "other")
+    fixture(path, answer="Theirs.")
+    git("commit", "-qam", "theirs")
+    git("switch", "-q", "-")
+    ours = fixture(path, answer="Ours.").read_bytes()
+    git("commit", "-qam", "ours")
+
+    merged = subprocess.run([GIT, "merge", "other"], capture_output=True, text=True, check=False)
+
+    assert merged.returncode == 1
+    assert "CONFLICT" in merged.stdout
+    assert path.read_bytes() == ours
+
+
 def test_git_setup_twice_changes_nothing_more(repository):
     (repository / ".gitattributes").write_text("*.png binary")
     starling_command("git-setup")

@@ -98,7 +98,7 @@ def test_refund():
 
 
 @pytest.fixture(autouse=True)
-def desk(monkeypatch):
+def no_ci(monkeypatch):
     """A developer's machine: no CI, nothing said about replaying."""
     for name in (*_CI_VARIABLES, VARIABLE):
         monkeypatch.delenv(name, raising=False)

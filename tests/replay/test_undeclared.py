@@ -156,6 +156,7 @@ FOUND = [
     ("socket.connect()", connect_by_helper),
     ("socket.getaddrinfo()", lambda: socket.getaddrinfo("127.0.0.1", 80)),
     ("socket.gethostbyname()", lambda: socket.gethostbyname("127.0.0.1")),
+    ("socket.gethostbyaddr() by socket", lambda: socket.getfqdn("127.0.0.1")),
     ("socket.gethostbyname()", lambda: socket.gethostbyname_ex("127.0.0.1")),
 ]
 if hasattr(os, "getrandom"):

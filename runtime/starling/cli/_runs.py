@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starling.errors import FixtureError, LogError
+from starling.errors import FixtureError
 from starling.eventlog import SQLiteLog
 from starling.replay import read_fixture
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starling.event import Event
     from starling.replay import Fixture
 
-__all__ = ["RecordedRun", "recorded_runs", "title"]
+__all__ = ["RecordedRun", "recorded_runs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,28 +32,21 @@ class RecordedRun:
     events: Sequence[Event]
 
 
-def title(path: Path) -> str:
-    """The test that a golden fixture belongs to; ``""`` for any other log."""
-    try:
-        return read_fixture(path).test_id
-    except LogError:
-        return ""
-
-
-def recorded_runs(path: Path) -> Iterator[RecordedRun]:
+def recorded_runs(path: Path) -> tuple[str, Iterator[RecordedRun]]:
     """The runs of a file, in the order in which they began, one at a time.
 
-    A fixture that is damaged but still holds events is read as a plain log: whoever looks at it wants to see them.
+    Returns:
+        The id of the test that a golden fixture belongs to (``""`` for any other log), and the runs.
 
     Raises:
-        LogError: there is no log in the file.
+        LogError: there is no log in the file, or it is a fixture that was damaged or edited. That of a log that is no
+            fixture is raised when its first run is asked for.
     """
     try:
         fixture = read_fixture(path)
     except FixtureError:
-        yield from _of_log(path)
-    else:
-        yield from _of_fixture(fixture)
+        return "", _of_log(path)
+    return fixture.test_id, _of_fixture(fixture)
 
 
 def _of_fixture(fixture: Fixture) -> Iterator[RecordedRun]:

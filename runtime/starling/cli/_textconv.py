@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     import argparse
 
+    from starling.cli._runs import RecordedRun
+
 __all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run", "text_of", "write"]
 
 SUMMARY = "print a recording as text, for git diff"
@@ -44,19 +46,12 @@ def write(path: Path, out: TextIO) -> None:
     Raises:
         LogError: there is no log in it.
     """
-    from starling.cli._runs import title
-
-    name = title(path)
-    if name:
-        out.write(f"{name}\n")
-    _write_runs(path, out)
-
-
-def _write_runs(path: Path, out: TextIO) -> None:
     from starling.cli._runs import recorded_runs
-    from starling.replay import transcript
 
-    out.writelines(f"\n# {recorded.label}\n{transcript(recorded.events)}\n" for recorded in recorded_runs(path))
+    test_id, runs = recorded_runs(path)
+    if test_id:
+        out.write(f"{test_id}\n")
+    out.writelines(map(_text, runs))
 
 
 def text_of(path: Path) -> str:
@@ -65,8 +60,13 @@ def text_of(path: Path) -> str:
     Raises:
         LogError: there is no log in it.
     """
-    from io import StringIO
+    from starling.cli._runs import recorded_runs
 
-    out = StringIO()
-    _write_runs(path, out)
-    return out.getvalue()
+    _, runs = recorded_runs(path)
+    return "".join(map(_text, runs))
+
+
+def _text(run: RecordedRun) -> str:
+    from starling.replay import transcript
+
+    return f"\n# {run.label}\n{transcript(run.events)}\n"

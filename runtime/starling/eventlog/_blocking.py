@@ -19,7 +19,7 @@ __all__ = ["blocking_view", "drive", "drive_each"]
 
 T = TypeVar("T")
 
-_METHODS = ("append", "read", "list_runs", "run_ids_page", "read_page", "check_storage")
+_METHODS = ("append", "read", "list_runs", "run_ids_page", "read_page", "check_storage", "prune")
 
 
 class _BlockingView:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from starling.errors import LogError
+from starling.eventlog._blocking import blocking_view, drive
 from starling.eventlog._paging import Position, RunPageOptions, RunStatus, unix_ns
 
 if TYPE_CHECKING:
@@ -170,13 +171,6 @@ class RunPruner(Protocol):
         ...
 
 
-@runtime_checkable
-class _BlockingRunPruner(Protocol):
-    """The blocking twin of `RunPruner`."""
-
-    def prune_sync(self, options: PruneOptions) -> PruneReport: ...
-
-
 async def prune_runs(
     log: EventLog,
     *,
@@ -202,7 +196,9 @@ async def prune_runs(
         LogError: the cutoff is missing or given twice, or the log cannot prune. Besides, as `RunPruner.prune`.
     """
     options = _options(before, older_than, status, include_in_progress=include_in_progress)
-    return await _pruner(log).prune(replace(options, limit=limit, dry_run=dry_run))
+    if not isinstance(log, RunPruner):
+        raise _cannot_prune(log, "prune")
+    return await log.prune(replace(options, limit=limit, dry_run=dry_run))
 
 
 def prune_runs_sync(
@@ -216,10 +212,18 @@ def prune_runs_sync(
     dry_run: bool = True,
 ) -> PruneReport:
     """`prune_runs`, blocking."""
-    options = _options(before, older_than, status, include_in_progress=include_in_progress)
-    if not isinstance(log, _BlockingRunPruner):
-        raise _cannot_prune(log)
-    return log.prune_sync(replace(options, limit=limit, dry_run=dry_run))
+    if not hasattr(log, "prune_sync"):
+        raise _cannot_prune(log, "prune_sync")
+    work = prune_runs(
+        blocking_view(log),
+        before=before,
+        older_than=older_than,
+        status=status,
+        include_in_progress=include_in_progress,
+        limit=limit,
+        dry_run=dry_run,
+    )
+    return drive(work)
 
 
 def _options(
@@ -235,11 +239,5 @@ def _options(
     return PruneOptions(before=cutoff, status=status, include_in_progress=include_in_progress)
 
 
-def _pruner(log: EventLog) -> RunPruner:
-    if not isinstance(log, RunPruner):
-        raise _cannot_prune(log)
-    return log
-
-
-def _cannot_prune(log: EventLog) -> LogError:
-    return LogError(f"{log!r} cannot prune: it has no method prune (starling.eventlog.RunPruner)")
+def _cannot_prune(log: EventLog, method: str) -> LogError:
+    return LogError(f"{log!r} cannot prune: it has no method {method} (starling.eventlog.RunPruner)")

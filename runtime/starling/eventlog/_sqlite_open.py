@@ -15,7 +15,7 @@ from starling.errors import LogError, ReadOnlyError
 from starling.eventlog._migrations import EVENTS_TABLE, LEGACY_TABLE, apply_pending, pending, stored_version, tables
 from starling.eventlog._schema import refuse_newer
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
-from starling.eventlog._sqlite_own import create_missing
+from starling.eventlog._sqlite_own import FIXTURE_TABLE, create_missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,6 @@ __all__ = ["BUSY_TIMEOUT_MS", "FIXTURE_TABLE", "create_private", "open_connectio
 
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for another connection's lock (wire-format, "SQLite")."""
-
-FIXTURE_TABLE = "starling_fixture"
-"""Present in golden fixtures, which are no logs to write to."""
 
 
 def open_connection(path: Path, *, read_only: bool) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ so the order in which they finished does not show either. Pure.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from starling._canonical_json import loads
@@ -33,6 +33,7 @@ from starling.event import (
     UserMessageAppended,
     kind_name,
 )
+from starling.step._served import PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +45,6 @@ __all__ = ["transcript"]
 _INDENT = "  "
 _OWN_EFFECTS = "starling/"
 """Names of effects that the library itself records; of these only patches are told."""
-_PATCH = "starling/patch:"
 _CHANCE = {"now": "reads the clock", "rand": "draws a random number"}
 """What is different every time, and is told without its value."""
 
@@ -162,8 +162,7 @@ def _tell_wiring(run: _Section, started: RunStarted) -> None:
     if started.system_prompt:
         run.add("system prompt", started.system_prompt)
     if started.budget is not None:
-        limits = {name: getattr(started.budget, name) for name in type(started.budget).__dataclass_fields__}
-        run.add("budget", _value({name: limit for name, limit in limits.items() if limit}))
+        run.add("budget", _value({name: limit for name, limit in asdict(started.budget).items() if limit}))
     if started.app_version:
         run.add("app version", started.app_version)
     if started.tools:
@@ -183,8 +182,8 @@ def _tell_answer(turn: _Section, message: AssistantMessageCompleted) -> None:
 
 
 def _tell_effect(home: _Section, effect: SideEffectRecorded) -> None:
-    if effect.name.startswith(_PATCH):
-        home.add(f"takes the patch {effect.name.removeprefix(_PATCH)}")
+    if effect.name.startswith(PATCH):
+        home.add(f"takes the patch {effect.name.removeprefix(PATCH)}")
     elif effect.name.startswith(_OWN_EFFECTS):
         return
     elif effect.name in _CHANCE:

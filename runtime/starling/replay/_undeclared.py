@@ -111,7 +111,8 @@ class UndeclaredCalls:
             case "socket.getaddrinfo" | "socket.gethostbyname" | "socket.gethostbyaddr" | "socket.connect":
                 what, author = self._reached.host(event, caller)
                 if not self._judge(done(f"{what}()"), author):
-                    self._judge_library("socket.connect()", caller)  # what a library looks up, it connects to
+                    asks = event != "socket.getaddrinfo"  # else a library is about to connect: it is one thing
+                    self._judge_library(f"{event if asks else 'socket.connect'}()", caller)
             case _:
                 what, author = self._reached.program(caller)
                 self._judge(done(f"{what}()"), author)

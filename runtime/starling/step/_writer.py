@@ -191,17 +191,19 @@ def _holds(stored: Sequence[Event], event: Event) -> bool:
 
 
 def _append_in_line(log: EventLog) -> Callable[[str, Sequence[Event]], None] | None:
-    """The log's way to append without a loop, unless its ``append`` is another one: a subclass's, or a wrapper's."""
-    homes = {name: _home(type(log), name) for name in ("append", "append_sync")}
-    if homes["append_sync"] is None or "append" in getattr(log, "__dict__", {}):
+    """The log's way to append without a loop.
+
+    None where ``append`` is another thing: overridden below the class that has ``append_sync``, or a wrapper's own,
+    which hands every other attribute on.
+    """
+    nearness = {name: _nearness(log, name) for name in ("append", "append_sync")}
+    if nearness["append_sync"] is None or (nearness["append"] or 0) < nearness["append_sync"]:
         return None
-    overridden = homes["append"] is not homes["append_sync"] and issubclass(
-        homes["append"] or object, homes["append_sync"]
-    )
     in_line: Callable[[str, Sequence[Event]], None] | None = getattr(log, "append_sync", None)
-    return None if overridden else in_line
+    return in_line
 
 
-def _home(cls: type, name: str) -> type | None:
-    """The class in which an attribute is defined."""
-    return next((home for home in cls.__mro__ if name in vars(home)), None)
+def _nearness(log: object, name: str) -> int | None:
+    """How far from the object an attribute is defined: 0 for itself, 1 for its class; None if it is not."""
+    homes = (getattr(log, "__dict__", {}), *(vars(cls) for cls in type(log).__mro__))
+    return next((distance for distance, home in enumerate(homes) if name in home), None)
