@@ -43,6 +43,8 @@ only golden tests reach.
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 __all__ = ["StarlingWarning"]
@@ -54,3 +56,16 @@ class StarlingWarning(pytest.PytestWarning):
     It is old, git ignores it, the marker names a tool that it lacks, or code under test used a clock, randomness or IO
     that is not recorded, or was kept from the network on replay and went on without it.
     """
+
+
+def leave_compiled() -> None:
+    """Keep pytest from rewriting the asserts of this distribution, the runtime included.
+
+    It means to rewrite the modules of every plugin, so that their asserts explain themselves; ours check no input.
+    Where it may not keep what it has rewritten (``PYTHONDONTWRITEBYTECODE``), it would compile them anew each time.
+    """
+    for finder in sys.meta_path:
+        getattr(finder, "_must_rewrite", set()).difference_update(("pytest_starling", "starling"))
+
+
+leave_compiled()  # before the plugin's modules, which are imported next

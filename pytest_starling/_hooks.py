@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _variable, _xdist, hookspecs
+from pytest_starling import _variable, _xdist, hookspecs, leave_compiled
 from pytest_starling._options import MODES, add_options, asked_for_anything
 from pytest_starling._state import GOLDEN, MARKER, SIGNATURE, Golden, golden_item
 
@@ -53,8 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Let conftest files build agents without keys, and keep the runtime out of assertion rewriting."""
     _variable.announce(early_config)
-    rewritten: set[str] = getattr(early_config.pluginmanager.rewrite_hook, "_must_rewrite", set())
-    rewritten.discard("starling")  # one distribution with the plugin, whose modules pytest means to rewrite
+    leave_compiled()  # a second session of one process has a finder of its own
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,7 +1,6 @@
 """The plugin as pytest sees it: hooks and fixtures, made elsewhere.
 
-Nothing but names, because pytest compiles a plugin's module anew, for its assertions, wherever it may not keep the
-result. What is imported from here is compiled once, as every module is.
+Nothing but names: what stands here is a hook or a fixture.
 """
 
 from pytest_starling._fixtures import (

@@ -41,6 +41,25 @@ def test_collecting_golden_tests_loads_nothing_either(project):
     result.stdout.fnmatch_lines(["golden: 1 test, replaying from testdata/golden", "LOADED [[][]] VARIABLE None"])
 
 
+def test_no_module_of_ours_is_compiled_anew_for_its_asserts(project):
+    project.write(
+        test_plain="""
+        import importlib, sys
+        from _pytest.assertion.rewrite import AssertionRewritingHook
+
+        def rewritten(name):
+            return isinstance(importlib.import_module(name).__spec__.loader, AssertionRewritingHook)
+
+        def test_plain(pytestconfig):
+            assert rewritten(__name__)
+            assert not any(map(rewritten, ("pytest_starling._hooks", "pytest_starling._session", "starling.agent")))
+            assert "starling" not in pytestconfig.pluginmanager.rewrite_hook._must_rewrite
+        """
+    )
+    project.run_apart(passed=1)
+    project.run(passed=1)  # the second session of a process
+
+
 def test_the_name_of_the_variable_is_the_runtimes():
     assert _variable.VARIABLE == REPLAY_VARIABLE
 
@@ -173,27 +192,6 @@ def test_an_interrupted_run_leaves_nothing_behind(recorded, interruption, mode, 
     assert ambient.active() is None
     assert "STARLING_REPLAY" not in os.environ
     assert recorded.state == before
-
-
-def test_the_runtime_is_not_assertion_rewritten(recorded):
-    from pytest_starling.plugin import pytest_load_initial_conftests
-
-    class Hook:
-        def __init__(self):
-            self._must_rewrite = {"starling", "pytest_starling", "other"}
-
-    class Manager:
-        rewrite_hook = Hook()
-
-    class Config:
-        pluginmanager = Manager()
-        stash = pytest.Stash()
-
-        def add_cleanup(self, function):
-            function()
-
-    pytest_load_initial_conftests(Config())
-    assert Manager.rewrite_hook._must_rewrite == {"pytest_starling", "other"}
 
 
 def test_the_warning_is_public():
