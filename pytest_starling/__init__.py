@@ -11,7 +11,8 @@ _variable   the environment variable that tells processes they replay
 _guard      what stands in the runtime's slot while a golden test runs
 _attempt    one run of a golden test, recording or replaying, and what it comes to
 _phases     its setup, call and teardown
-_network    what keeps a replaying test from other machines; _hosts may be reached, _callers finds who reached for them
+_network    what keeps a replaying test from other machines; _hosts may be reached, _callers finds who reached for them,
+            _blocked_call is what is said of it
 _doubts     what a person should look at though a recording replays
 _nondeterminism  what a recording lacks because code went past `starling.step`
 _recorder   the protocol of a test that may be recorded: replay, record, verify, put in place; _reruns has it recorded
@@ -22,14 +23,15 @@ _secrets    the gate in front of that: no credential gets into a fixture; _crede
             _shapes those of vendors
 _redaction  what a project has rewritten in its recordings
 _fixtures   the fixtures that tests ask for; _golden_run is what one of them gives, _results its results
-_explain    a divergence → lines of text (pure); _sentences, _values, _text_diff, _timeline and _hints are its parts
 _produced   what today's code produced, kept beside the recording it diverged from
 _failure    what can be wrong with a golden test → text: _replay_failures and _recording_failures say what
 _outcomes   what a golden run can come to
 _patches    which step.patched no recording needs any more
 _parts      subtests, which are reported before the run they belong to is judged
+_disclosure  what is not to be shown beside them: frames of ours, secrets, what was redacted
 _report     texts → pytest's reports and user properties; _representation is how a failure is shown
 _summary    the terminal's: collection line and summary section
+_rivals     two tests that come to one file, in processes of their own
 _owners     which fixture belongs to a collected test; _unused finds those that belong to none, and removes them
 _golden_report  the file of --golden-report; _markdown is one of its forms
 _ending     what is left to do when the session is over

@@ -22,8 +22,10 @@ from pytest_starling import (
     _produced,
     _recording_failures,
     _replay_failures,
+    _rivals,
     _variable,
 )
+from pytest_starling._disclosure import fit_to_be_told
 from pytest_starling._guard import Guard
 from pytest_starling._marker import configured
 from pytest_starling._redaction import redaction
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_starling._failure import Failure
     from pytest_starling._marker import GoldenMark
     from pytest_starling._network import NetworkBlock
+    from pytest_starling._redaction import Redaction
     from pytest_starling._session import GoldenItem
     from starling.provider.cassette import Cassette
     from starling.replay import Fixture, FixtureRun, PatchUse, ReplayOptions, UndeclaredCall
@@ -50,11 +53,13 @@ class Attempt:
         fixture: what is replayed; None while recording, or where it cannot be used.
         problem: why nothing can be replayed, or recorded. A failure of the test once it asks for a run.
         failure: why the test fails, once that is known.
+        passed: every phase that was reported so far passed.
         broken_setup: a fixture of the test could not be made, because it asked for a run in vain.
         in_body: the test's own function is under way.
         failed_parts: how many of its subtests failed. parts: their reports that are withheld; see `_parts`.
         cassette: what answers in place of providers while recording; None where they are called.
         divergences: all that were found, the first cause first.
+        redaction: what rewrites what a replay produces; None where nothing is configured, and while recording.
         credentials: the secrets of the environment, as it was at the beginning and whenever a run started.
         network: what keeps a replay from reaching other machines; None while recording, or where that is allowed.
     """
@@ -66,10 +71,16 @@ class Attempt:
         self.replaying = not golden.plan.records
         self.trial = golden.plan.trial
         self.credentials = credentials_of(golden.settings.secrets_allow)
-        self.guard = Guard(replaying=self.replaying, on_begin=self._note_credentials)
+        self.redaction: Redaction | None = None
+        self.guard = Guard(
+            replaying=self.replaying,
+            on_begin=self._note_credentials,
+            on_found=lambda error: fit_to_be_told(golden, error),
+        )
         self.fixture: Fixture | None = None
         self.problem: Failure | None = None
         self.failure: Failure | None = None
+        self.passed = True
         self.body_passed = False
         self.broken_setup = False
         self.in_body = False
@@ -104,7 +115,7 @@ class Attempt:
             return None
         from pytest_starling._network import NetworkBlock
 
-        return NetworkBlock(settings, self.golden.mark.allow_hosts, self.guard.refused)
+        return NetworkBlock(settings, self.golden.mark.allow_hosts, self.guard.refused, self.golden.plan.replays)
 
     # --- the session
 
@@ -122,7 +133,7 @@ class Attempt:
             self.network.allow(mark.allow_hosts)
         if golden.movable:
             golden.path = golden.settings.root / folder / golden.movable
-            self._refuse_rival(golden.claim())
+            self._refuse_rival(golden.claim() or ("" if self.replaying else _rivals.owner_on_disk(golden)))
         if self.replaying:
             self._load_recording(mark)
         else:
@@ -130,11 +141,7 @@ class Attempt:
 
     def _refuse_rival(self, rival: str) -> None:
         if rival:
-            pytest.fail(
-                f"golden_run_dir leads {self.golden.name.text} to {self.golden.shown_path}, which is the fixture of "
-                f"{rival}: one file, one test. Let golden_run_dir name another folder",
-                pytrace=False,
-            )
+            pytest.fail(_recording_failures.leads_astray(self.golden, rival), pytrace=False)
 
     def _make_room(self, mark: GoldenMark) -> None:
         from starling.replay import RecordingSession, TailSession
@@ -158,9 +165,8 @@ class Attempt:
         return None
 
     def _options(self, mark: GoldenMark) -> ReplayOptions:
-        return mark.options(
-            compare_cost=self.golden.settings.compare_cost, redact=redaction(self.golden, self.guard.refused)
-        )
+        self.redaction = redaction(self.golden, self.guard.refused)
+        return mark.options(compare_cost=self.golden.settings.compare_cost, redact=self.redaction)
 
     def _load_recording(self, mark: GoldenMark) -> None:
         from starling.replay import ReplayingSession
@@ -187,6 +193,7 @@ class Attempt:
         except LogError as error:
             self.problem = _replay_failures.unusable(golden, error)
             return
+        self._refuse_rival(_rivals.owner_by(golden, fixture.test_id))
         if fixture.test_id != golden.name.text and not golden.plan.adopts:
             self.problem = _replay_failures.foreign(golden, fixture)
         else:

@@ -11,11 +11,12 @@ import gc
 import os
 import sys
 import sysconfig
-from asyncio import AbstractEventLoop, all_tasks
+from asyncio import AbstractEventLoop, Task, all_tasks
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import _pytest
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import FrameType
 
-__all__ = ["Caller", "find_caller", "is_users"]
+__all__ = ["Caller", "find_caller", "is_ours", "is_users"]
 
 _SDKS = ("anthropic", "cohere", "google.genai", "groq", "litellm", "mistralai", "ollama", "openai", "together")
 """Packages whose connections go to a model."""
@@ -38,6 +39,8 @@ _RUNNING = "run_forever"
 _LOOKS = 5
 _DEEPEST = 200
 """Frames of one task that are looked at."""
+_LONGEST_QUEUE = 5
+"""Tasks that wait for each other and are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,12 @@ def _find_elsewhere(known: set[str]) -> Caller | None:
     Looked for more than once: a thread that goes on meanwhile takes its frames with it, and is waiting a moment later.
     """
     for _ in range(_LOOKS):
-        found = (_caller(frames) for frames in _others() if any(_has_in_hand(one, known) for one in frames))
+        others = list(_others())
+        found = (
+            _caller([*frames, *_waiting_for(task, others)])
+            for task, frames in others
+            if any(_has_in_hand(frame, known) for frame in frames)
+        )
         caller = next((one for one in found if one.file), None)
         if caller is not None:
             return caller
@@ -95,10 +103,22 @@ def is_users(file: str) -> bool:
 
 
 @cache
+def is_ours(file: str) -> bool:
+    """Whether a file is the runtime's or the plugin's."""
+    return any(Path(file).is_relative_to(folder) for folder in _own_folders())
+
+
+@cache
+def _own_folders() -> tuple[Path, ...]:
+    return tuple(Path(str(home)).parent for home in (starling.__file__, __file__))
+
+
+@cache
 def _foreign_folders() -> tuple[Path, ...]:
     schemes = sysconfig.get_paths()
     return (
-        *(Path(str(home)).parent for home in (starling.__file__, __file__, _pytest.__file__)),
+        *_own_folders(),
+        Path(_pytest.__file__).parent,
         *(Path(schemes[name]) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
     )
 
@@ -147,16 +167,30 @@ def _of_this_turn(stack: Sequence[FrameType]) -> Iterator[FrameType]:
     return takewhile(lambda frame: (frame.f_globals.get("__name__"), frame.f_code.co_name) != _TURN, stack)
 
 
-def _others() -> Iterator[list[FrameType]]:
-    """The frames of whatever else is going on, the innermost first.
+def _others() -> Iterator[tuple[Task[Any] | None, list[FrameType]]]:
+    """The frames of whatever else is going on, the innermost first, and the task that they belong to.
 
     Threads come before tasks: a task that still runs, because a thread was faster than it, is waiting a moment later.
     """
-    stacks = [list(_behind(top)) for top in sys._current_frames().values()]
-    yield from (list(_of_this_turn(stack)) for stack in stacks)
-    for loop in _running_loops(stacks):
+    stacks = {thread: list(_behind(top)) for thread, top in sys._current_frames().items()}
+    yield from ((None, list(_of_this_turn(stack))) for thread, stack in stacks.items() if thread != get_ident())
+    for loop in _running_loops(stacks.values()):
         for task in all_tasks(loop):
-            yield list(_suspended(task.get_coro()))[::-1]
+            yield task, list(_suspended(task.get_coro()))[::-1]
+
+
+def _waiting_for(
+    task: Task[Any] | None, others: Sequence[tuple[Task[Any] | None, list[FrameType]]]
+) -> Iterator[FrameType]:
+    """The frames of what waits for a task, and for that: `asyncio.wait_for` makes one of its own until Python 3.11."""
+    for _ in range(_LONGEST_QUEUE):
+        behind = (
+            (one, frames)
+            for one, frames in others
+            if task is not None and one is not task and any(_has_in_hand(frame, task) for frame in frames)
+        )
+        task, frames = next(behind, (None, []))
+        yield from frames
 
 
 def _running_loops(stacks: Iterable[Sequence[FrameType]]) -> set[AbstractEventLoop]:
@@ -182,6 +216,9 @@ def _of(value: Any, names: Iterable[str]) -> Any:
     return next((found for name in names if (found := getattr(value, name, None)) is not None), None)
 
 
-def _has_in_hand(frame: FrameType, about: set[str]) -> bool:
-    """Whether one of a frame's variables is the host that this is about."""
-    return any(isinstance(value, str) and value in about for value in list(frame.f_locals.values()))
+def _has_in_hand(frame: FrameType, wanted: set[str] | Task[Any]) -> bool:
+    """Whether one of a frame's variables is a host that this is about, or a task."""
+    values = list(frame.f_locals.values())
+    if isinstance(wanted, Task):
+        return any(value is wanted for value in values)
+    return any(isinstance(value, str) and value in wanted for value in values)

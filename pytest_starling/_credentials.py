@@ -13,7 +13,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,14 +27,16 @@ _JSON_LEVELS = 3
 """How often JSON text may stand inside JSON text."""
 
 _NAMED = re.compile(
-    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|OAUTH2|AUTHORIZATION|BEARER|JWT"
-    r"|(?<![A-Z])(?:PASS|PWD|PAT|CREDS?))S?\d*(?:_|\Z)"
+    r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|OAUTH2|AUTHORIZATION|BEARER|JWT|COOKIE|DSN|PWD"
+    r"|(?<!BY)(?<!COM)(?<!SUR)(?<!TRES)(?<!OVER)(?<!UNDER)(?<!ONE)(?<!TWO)(?<!FIRST)(?<!SINGLE)(?<!MULTI)PASS"
+    r"|(?<![A-Z])(?:PAT|CREDS?))S?\d*(?:_|\Z)"
 )
 _ABOUT_ONE = re.compile(
     r"_(?:FILE|PATH|DIR|SOCK|SOCKET|URL|URI|ENDPOINT|HOST|NAME|TYPE|ALGORITHM|METHOD|MODE|PROVIDER|ISSUER|AUDIENCE"
-    r"|SCOPES?|TTL|TIMEOUT)\Z"
+    r"|SCOPES?|TTL|TIMEOUT|DOMAIN|PREFIX|SAMESITE|AGE|DSN)\Z"
 )
-"""Ends the name of a variable that says something about a credential, and is none."""
+"""Ends the name of a variable that says something about a credential, and is none, unless one stands in it."""
+_HOLDS_ONE = re.compile(r"@|\bp(?:ass)?w(?:or)?d\s*=", re.IGNORECASE)
 _WORKING_FOLDERS = frozenset({"PWD", "OLDPWD"})
 
 
@@ -56,7 +58,22 @@ _BESIDE = _words(
     "user value"
 )
 """Words that make a value no secret if one of `_MADE_UP` stands among them: ``sk-test-key``."""
+_PASSWORD = re.compile(r"\A[a-zA-Z][\w+.-]*://[^/?#:@\s]*:([^/?#\s]+)@")
+"""That of a URL."""
 _SEPARATORS = re.compile(r"[-_.:/ ]+")
+
+
+_ENTITIES = tuple(
+    str.maketrans(dict(zip(characters, names.split(), strict=True)))
+    for characters, names in (
+        ("\"'", "&#34; &#39;"),  # MarkupSafe
+        ("\"'", "&quot; &#39;"),  # lodash, PHP
+        ("\"'+", "&#34; &#39; &#43;"),  # Go
+        ("\"'/`=", "&quot; &#39; &#x2F; &#x60; &#x3D;"),  # Mustache
+        ("\"'/", "&quot; &#x27; &#x2F;"),  # OWASP
+    )
+)
+"""How others than Python's `html.escape` write what it writes otherwise, or leaves as it is."""
 
 
 class Credentials:
@@ -77,7 +94,7 @@ class Credentials:
         for name, value in environment.items():
             if is_named_like_one(name) and not any(fnmatchcase(name, allowed) for allowed in self._allowed):
                 values = {one for one in _parts(value.strip()) if is_credential(one)}
-                if _ABOUT_ONE.search(name.upper()) and "@" not in value:
+                if _ABOUT_ONE.search(name.upper()) and not _HOLDS_ONE.search(value):
                     continue
                 self._found.setdefault(name, set()).update(values)
 
@@ -126,10 +143,15 @@ def forms(value: str) -> Iterator[str]:
         yield quoted
         yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), quoted)
     yield html.escape(value)
+    for entities in _ENTITIES:
+        yield html.escape(value, quote=False).translate(entities)
     yield repr(value)[1:-1]
     data = value.encode("utf-8", "surrogateescape")
-    yield data.hex()
-    yield from _base64_forms(data)
+    for hexadecimal in (data.hex(), data.hex(":"), data.hex(" ")):
+        yield hexadecimal
+        yield hexadecimal.upper()
+    for one in {value, *_json_forms(value)}:
+        yield from _base64_forms(one.encode("utf-8", "surrogateescape"))
 
 
 def _json_forms(text: str) -> Iterator[str]:
@@ -149,8 +171,12 @@ def _base64_forms(data: bytes) -> Iterator[str]:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """A value, the long lines of one that has several, and the credentials in one that is a JSON object."""
+    """A value, the long lines of one that has several, and the credentials in one that is a JSON object or a URL."""
     yield value
+    password = _PASSWORD.search(value)
+    if password:
+        yield password[1]
+        yield unquote(password[1])
     if "\n" in value:
         yield from (line for line in map(str.strip, value.splitlines()) if len(line) >= _LONG_LINE and line[0] != "-")
     if value.startswith("{"):

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["IF_MEANT", "INCONSTANT", "RECORDABLE", "Failure", "unseen", "with_blocks"]
+__all__ = ["IF_MEANT", "RECORDABLE", "Failure", "unseen", "with_blocks"]
 
 RECORDABLE = frozenset({"diverged", "missing", "unusable"})
 """Outcomes that a new recording mends."""
-INCONSTANT = frozenset({"diverged", "unstable"})
-"""Outcomes of a new recording that does not replay."""
 IF_MEANT = "If the change is meant, record it:"
 
 
@@ -30,12 +28,14 @@ class Failure:
         headline: the first line, all that short summaries and annotations show.
         details: the lines below it.
         errors: the exceptions that this is about, the first cause first.
+        unfetched: the fixture is elsewhere (a Git LFS pointer stands for it), and no new recording is wanted.
     """
 
     outcome: str
     headline: str
     details: tuple[str, ...] = ()
     errors: tuple[BaseException, ...] = ()
+    unfetched: bool = False
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -10,12 +10,32 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from starling.ambient import RunIntent
     from starling.replay import PatchUse, RecordingSession, ReplayingSession
 
 __all__ = ["Guard"]
+
+
+class _Found(list[Any]):
+    """What went wrong, in the order in which it did.
+
+    Args:
+        on_found: given each, before whoever found it raises it.
+    """
+
+    def __init__(self, on_found: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._on_found = on_found
+
+    def append(self, error: Any) -> None:
+        self._on_found(error)
+        super().append(error)
+
+    def extend(self, errors: Iterable[Any]) -> None:
+        for error in errors:
+            self.append(error)
 
 
 class Guard:
@@ -24,15 +44,22 @@ class Guard:
     Args:
         replaying: whether no provider may be reached.
         on_begin: called whenever a run starts.
+        on_found: given every failure before the code under test is.
     """
 
-    def __init__(self, *, replaying: bool, on_begin: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        replaying: bool,
+        on_begin: Callable[[], None] = lambda: None,
+        on_found: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         self.replaying = replaying
         self._on_begin = on_begin
         self.session: RecordingSession | ReplayingSession | None = None
         self._outsider = ""
         self._unready: BaseException | None = None
-        self._found: list[Any] = []
+        self._found = _Found(on_found)
 
     def open(self, session: RecordingSession | ReplayingSession) -> None:
         """Let runs through to a session from now on. What it finds stands in one list with what is refused here."""

@@ -102,6 +102,10 @@ def _collect(golden: Golden, session: pytest.Session) -> None:
     except pytest.UsageError as error:
         _xdist.tell_controller(session, error)
         raise
+    if any(one.movable for one in golden.items):
+        from pytest_starling._owners import unselected_places
+
+        golden.unselected = unselected_places(golden, session)
     if golden.items:
         _prepare(golden, session.config.pluginmanager)
 
@@ -187,12 +191,14 @@ def _ends_with(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureReques
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Give golden failures their text."""
-    report = yield
     golden = golden_item(item)
-    if golden is not None:
-        from pytest_starling._report import dress
+    if golden is None:
+        return (yield)
+    from pytest_starling._report import dress, prepare
 
-        dress(golden, report, call.excinfo)
+    prepare(golden, call)
+    report = yield
+    dress(golden, report, call.excinfo)
     return report
 
 

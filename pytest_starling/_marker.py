@@ -105,7 +105,7 @@ def _checked(mark: GoldenMark, arguments: Mapping[str, Any], problems: list[str]
         if rule is None:
             problems.append(f"has no argument {name!r}; it takes {', '.join(_RULES)}")
         elif not rule.accepts(value):
-            problems.append(f"needs {rule.wanted} for {name}, got {value!r}")
+            problems.append(rule.fault(value) or f"needs {rule.wanted} for {name}, got {value!r}")
         else:
             accepted[name] = rule.convert(value)
     return replace(mark, **accepted, given=mark.given | frozenset(accepted))
@@ -113,10 +113,11 @@ def _checked(mark: GoldenMark, arguments: Mapping[str, Any], problems: list[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rule:
-    """What an argument may be, in code and in words, and how it is kept."""
+    """What an argument may be, in code and in words, what is wrong in one of many values, and how it is kept."""
 
     accepts: Callable[[Any], bool]
     wanted: str
+    fault: Callable[[Any], str] = lambda _: ""
     convert: Callable[[Any], Any] = lambda value: value
 
 
@@ -124,6 +125,13 @@ def _is_policies(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(tool, str) and policy in _POLICIES for tool, policy in value.items())
     return isinstance(value, str) and value in _POLICIES
+
+
+def _wrong_policy(value: Any) -> str:
+    """Which tool has a policy that is none."""
+    wrong = [(tool, one) for tool, one in value.items() if one not in _POLICIES] if isinstance(value, Mapping) else []
+    found = ", ".join(f"{policy!r} for the tool {tool}" for tool, policy in wrong)
+    return f"is wrong in tools: {found} is none of {', '.join(_POLICIES)}" if wrong else ""
 
 
 def _is_texts(value: Any) -> bool:
@@ -148,7 +156,11 @@ _RULES: Mapping[str, _Rule] = {
         wanted="a path or None",
         convert=lambda value: None if value is None else os.fspath(value),
     ),
-    "tools": _Rule(accepts=_is_policies, wanted='"compare", "run" or "stub", or a mapping from tool name to one,'),
+    "tools": _Rule(
+        accepts=_is_policies,
+        wanted='"compare", "run" or "stub", or a mapping from tool name to one,',
+        fault=_wrong_policy,
+    ),
     "ignore": _Rule(
         accepts=_is_texts, wanted="a sequence of payload paths", convert=lambda value: tuple(sorted(value))
     ),

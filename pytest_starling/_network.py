@@ -17,24 +17,23 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_starling._blocked_call import BlockedCall
 from pytest_starling._callers import find_caller
 from pytest_starling._hosts import AllowedHosts, as_address, as_name, is_local_name, is_loopback
-from starling.errors import NetworkBlockedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
     from typing import Self
 
-    from pytest_starling._callers import Caller
     from pytest_starling._hosts import Address
     from pytest_starling._settings import Settings
+    from starling.errors import NetworkBlockedError
 
-__all__ = ["BlockedCall", "NetworkBlock"]
+__all__ = ["NetworkBlock"]
 
 _VERBS = {
     "socket.connect": "connects to",
@@ -43,76 +42,15 @@ _VERBS = {
     "socket.getaddrinfo": "looks up",
     "socket.gethostbyname": "looks up",
     "socket.gethostbyaddr": "looks up",
+    "socket.getnameinfo": "looks up",
 }
 """The audit events that are listened to, and what they mean. ``connect_ex`` announces itself as ``connect``."""
 _TO_SOCKET = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_OF_PLACES = _TO_SOCKET | {"socket.getnameinfo"}
+"""Those that tell a socket's address, as their last argument."""
 _LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
 _MOST_LINES = 10
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6})
-_CURE = (
-    "If the run needs what comes back, take it through starling.step.side_effect(name, fn), which "
-    'records it; if it may happen on every replay, allow it with allow_hosts=["{host}"] in the golden_run marker or '
-    "golden_allow_hosts in the ini file. --golden-network=allow opens the network."
-)
-_PROVIDER_CURE = (
-    "Only calls made by Agent.run are served from the recording: let this call go through an agent, "
-    "stub it in the test, or take it through starling.step.side_effect(name, fn), which records it."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockedCall:
-    """What was refused, and to whom. Equal for each try of a loop.
-
-    Attributes:
-        verb: what was tried, as in ``connects to``.
-        host: the name or address as it was asked for. name: the host's name where only its address was asked for.
-        port: None where none was asked for, or none that is a number.
-        place: the project's line as people are shown it, or a thread.
-        caller: who it was.
-    """
-
-    verb: str
-    host: str
-    name: str
-    port: int | None
-    place: str
-    caller: Caller
-
-    @property
-    def target(self) -> str:
-        """Host and port, and the name of the host where it is known."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port is None else f":{self.port}"
-        return f"{host}{port}{f' ({self.name})' if self.name else ''}"
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        through = self.caller.provider or self.caller.library
-        return f"{self.place} {self.verb} {self.target}{f' through {through}' if through else ''}"
-
-    @property
-    def cure(self) -> str:
-        """What to do about it."""
-        return _PROVIDER_CURE if self.caller.provider else _CURE.format(host=self.name or self.host)
-
-    @property
-    def text(self) -> str:
-        """What the error says: a line that stands alone, and the cure."""
-        return f"network blocked while replaying: {self.summary}; nothing was sent.\n{self.cure}"
-
-    def line(self, count: int) -> str:
-        """What is said of the refusal where nothing was raised, or all tries came to nothing."""
-        tries = f" ({count} times)" if count > 1 else ""
-        return f"network blocked while replaying: {self.summary}{tries}; nothing was sent. {self.cure}"
-
-    def error(self) -> NetworkBlockedError:
-        """What is raised in place of the connection."""
-        caller = self.caller
-        return NetworkBlockedError(
-            self.text, host=self.name or self.host, port=self.port, file=caller.file, line=caller.line
-        )
 
 
 class NetworkBlock:
@@ -122,10 +60,18 @@ class NetworkBlock:
         settings: for the paths that people are shown, and the hosts that are allowed everywhere.
         hosts: further hosts that may be reached.
         live: told of each refusal of a provider's connection.
+        during: what is going on, in words that follow "while".
     """
 
-    def __init__(self, settings: Settings, hosts: Iterable[str], live: Callable[[NetworkBlockedError], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hosts: Iterable[str],
+        live: Callable[[NetworkBlockedError], None],
+        during: str = "replaying",
+    ) -> None:
         self._settings = settings
+        self._during = during
         self._live = live
         self._allowed = AllowedHosts()
         self._refused: Counter[BlockedCall] = Counter()
@@ -149,7 +95,7 @@ class NetworkBlock:
         __tracebackhide__ = True
         if event in _TO_SOCKET and (arguments[0].family not in _FAMILIES or not isinstance(arguments[1], tuple)):
             return
-        host, port = _target(arguments[1] if event in _TO_SOCKET else arguments)
+        host, port = _target(arguments[-1] if event in _OF_PLACES else arguments)
         address = as_address(host)
         if (address and event in _LOOKUPS) or self._may_be_reached(host, address, port, event):
             return  # what is an address already is not looked up anywhere
@@ -165,6 +111,13 @@ class NetworkBlock:
         calls = [call for call in list(self._refused) if not call.caller.provider]
         self._told.update(calls)
         return self._lines(calls)
+
+    def shortened(self, text: str) -> str:
+        """A text that quotes refusals, without what `told` says of them."""
+        for call in list(self._refused):
+            if not call.caller.provider:
+                text = text.replace(call.text, "network blocked, see below")
+        return text
 
     def untold(self, besides: BaseException | None = None) -> list[str]:
         """A line for each refusal that nothing was said of so far.
@@ -210,7 +163,8 @@ class NetworkBlock:
         names = self._addresses.known_names_of(address) if address else []
         caller = find_caller(frame, (host, *names))
         place = f"{self._settings.shown(Path(caller.file))}:{caller.line}" if caller.file else _thread()
-        call = BlockedCall(verb=verb, host=host, name=names[0] if names else "", port=port, place=place, caller=caller)
+        name = names[0] if names else ""
+        call = BlockedCall(verb=verb, host=host, name=name, port=port, place=place, caller=caller, during=self._during)
         self._refused[call] += 1
         error = call.error()
         if caller.provider and call not in self._told:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_starling import StarlingWarning, _recording_failures
-from pytest_starling._failure import INCONSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +46,7 @@ def judge(golden: GoldenItem, calls: Sequence[UndeclaredCall]) -> Failure | None
 
 def as_cause(golden: GoldenItem, failure: Failure | None, calls: Sequence[UndeclaredCall]) -> Failure | None:
     """Add what was found to a failure that it probably explains: a recording that does not replay."""
-    if failure is None or not calls or failure.outcome not in INCONSTANT:
+    if failure is None or not calls or failure.outcome != "unstable":
         return failure
     return replace(failure, details=(*failure.details, "", "While it was recorded:", *_lines(golden, calls)))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_starling._state import Golden
 
-__all__ = ["Owners", "owners"]
+__all__ = ["Owners", "owners", "unselected_places"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +69,10 @@ def owners(golden: Golden, session: pytest.Session) -> Owners:
     places = {key(one.path) for one in golden.items if not one.movable}
     movable = {one.movable.casefold() for one in golden.items if one.movable}
     names = {one.name.text for one in golden.items}
-    unsure: set[str] = set()
     unselected = _unselected(golden, session)
-    for item in unselected:
-        name = node_name(item.nodeid)
-        mark = item.get_closest_marker(MARKER)
-        if mark is None:
-            unsure.add(name.text)
-            continue
-        path, tail = place(golden, item, name, mark)
-        names.add(name.text)
+    unsure = {node_name(item.nodeid).text for item in unselected if item.get_closest_marker(MARKER) is None}
+    for name, (path, tail) in _places(golden, unselected).items():
+        names.add(name)
         movable |= {tail.casefold()} if tail else set()
         places |= set() if tail else {key(path)}
     thinned = session.config.pluginmanager.hasplugin("lfplugin-collskip")
@@ -91,6 +85,16 @@ def owners(golden: Golden, session: pytest.Session) -> Owners:
         folders=_folders(session.config),
         partial=thinned or golden.partial or bool(unselected),
     )
+
+
+def unselected_places(golden: Golden, session: pytest.Session) -> dict[str, tuple[Path, str]]:
+    """Where the golden tests that were collected and are not run keep their fixtures, by node id; see `place`."""
+    return _places(golden, _unselected(golden, session))
+
+
+def _places(golden: Golden, items: Iterable[pytest.Function]) -> dict[str, tuple[Path, str]]:
+    names = [(item, node_name(item.nodeid), item.get_closest_marker(MARKER)) for item in items]
+    return {name.text: place(golden, item, name, mark) for item, name, mark in names if mark is not None}
 
 
 def _unselected(golden: Golden, session: pytest.Session) -> list[pytest.Function]:

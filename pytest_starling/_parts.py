@@ -10,6 +10,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from pytest_starling._disclosure import scrub
 from pytest_starling._representation import representation
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def dress_part(
         failure = attempt.judge(passed=False)
         if failure and excinfo is not None and attempt.is_ours(excinfo.value):
             report.longrepr = representation(golden.item, excinfo, failure)
+    if not report.passed:
+        scrub(golden, [report])
     if attempt.trial:
         _withhold(attempt, report)
 

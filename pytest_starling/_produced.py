@@ -2,7 +2,8 @@
 
 It stands there under the fixture's own path, so that `starling diff` and whatever else reads logs can lay the two side
 by side; it goes when the test passes again. Where there is no cache (``-p no:cacheprovider``, a checkout that cannot be
-written to), or a secret stands in it, nothing is kept and nothing is said: the failure's text stands without it.
+written to), or a secret in it could not be replaced, nothing is kept and nothing is said: the failure's text
+stands without it.
 """
 
 from __future__ import annotations

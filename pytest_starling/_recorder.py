@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_starling import _cassette, _failure, _nondeterminism, _parts, _recording_failures, _report
+from pytest_starling._disclosure import scrub
 from pytest_starling._phases import sibling_of
 from pytest_starling._reruns import recorded_by_reruns
 from pytest_starling._saving import save, save_recording
-from pytest_starling._secrets import scrub
 from pytest_starling._session import Plan
 from pytest_starling._state import golden_item
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_starling._failure import IF_MEANT, INCONSTANT, Failure
+from pytest_starling._failure import IF_MEANT, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 __all__ = [
     "after_redaction",
     "cassette",
+    "contended",
     "cut_off",
     "does_not_replay",
     "fails_on_replay",
     "kept",
+    "leads_astray",
     "not_saved",
     "secret",
     "undeclared",
@@ -80,12 +82,12 @@ def secret(golden: GoldenItem, hits: Sequence[Hit]) -> Failure:
         details=(
             *(f"    {hit.where}: {hit.what}" for hit in hits[:_MOST_HITS] if others),
             *([f"    and {beside} more"] if beside > 0 else []),
-            f"Nothing was written{'' if by_id else f'; {kept(golden)}'}. What was found is not shown anywhere.",
+            f"What was found is shown nowhere, and {'nothing was written' if by_id else kept(golden)}.",
             "Keep it out of the run (a side_effect need not return it, nor a tool), or have it rewritten at saving, in",
             "the configuration file or with the hook pytest_starling_redact(kind, payload):",
             "    golden_redact = <a regular expression that matches it> => [redacted]",
             *([_NAME_THEM] if by_id else []),
-            "If it is no secret, say so:",
+            "If it is no secret, say so in the configuration file:",
             f"    golden_secrets_allow = {' '.join(dict.fromkeys(hit.rule for hit in hits))}",
         ),
     ).raised()
@@ -98,6 +100,23 @@ def not_saved(golden: GoldenItem, error: StarlingError) -> Failure:
     """The recording is sound, but the disk or the format refuses it."""
     message = error.message.replace(str(golden.path.parent), golden.settings.shown(golden.path.parent))
     return Failure(outcome="unsaved", headline=f"golden run not recorded: {message}", errors=(error,))
+
+
+def leads_astray(golden: GoldenItem, owner: str) -> str:
+    """What to say of a test that comes second to a file where only ``golden_run_dir`` knows the place."""
+    return (
+        f"golden_run_dir leads {golden.name.text} to {golden.shown_path}, which is the fixture of {owner}: one file, "
+        "one test. Let golden_run_dir name another folder"
+    )
+
+
+def contended(golden: GoldenItem, owner: str) -> Failure:
+    """Another test has put its recording into the file of this one meanwhile."""
+    return Failure(
+        outcome="unsaved",
+        headline=f"golden run not recorded: {leads_astray(golden, owner)}",
+        details=(f"If {owner} keeps its recording elsewhere by now, remove the file.",),
+    ).raised()
 
 
 def cassette(golden: GoldenItem, error: Exception) -> Failure:
@@ -148,6 +167,7 @@ def does_not_replay(golden: GoldenItem, failure: Failure) -> Failure:
     cut = failure.details.index(IF_MEANT) if IF_MEANT in failure.details else None
     return replace(
         failure,
+        outcome="unstable",
         headline=f"the recording does not replay: {failure.headline}",
         details=(*_not_kept(golden), "", *failure.details[:cut]),
     )
@@ -165,7 +185,7 @@ def fails_on_replay(golden: GoldenItem, text: str) -> Failure:
 
 def after_redaction(failure: Failure) -> Failure:
     """A new recording that was redacted fails on replay: code may have seen the difference."""
-    if failure.outcome not in INCONSTANT:
+    if failure.outcome != "unstable":
         return failure
     return replace(failure, details=(*failure.details, "", *_REDACTED))
 

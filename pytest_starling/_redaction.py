@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pytest_starling._attempt import Attempt
     from pytest_starling._session import GoldenItem
     from starling.event import Payload
-    from starling.replay import FixtureRun, Redact
+    from starling.replay import FixtureRun
 
-__all__ = ["Rule", "read_rules", "redacted_runs", "redaction"]
+__all__ = ["Redaction", "Rule", "read_rules", "redacted_runs", "redaction"]
 
 _ARROW = " => "
 _REPLACEMENT = "[redacted]"
@@ -57,7 +57,7 @@ def read_rules(lines: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule is not None)
 
 
-def redaction(golden: GoldenItem, refuse: Callable[[Exception], None] = lambda _: None) -> Redact | None:
+def redaction(golden: GoldenItem, refuse: Callable[[Exception], None] = lambda _: None) -> Redaction | None:
     """What a project redacts; None if that is nothing.
 
     Args:
@@ -67,7 +67,7 @@ def redaction(golden: GoldenItem, refuse: Callable[[Exception], None] = lambda _
     hooks = bool(hook.get_hookimpls())
     if not golden.settings.redact and not hooks:
         return None
-    return _Redaction(golden.settings.redact, hook if hooks else None, refuse)
+    return Redaction(golden.settings.redact, hook if hooks else None, refuse)
 
 
 def redacted_runs(golden: GoldenItem, attempt: Attempt) -> tuple[FixtureRun, ...]:
@@ -87,22 +87,54 @@ def redacted_runs(golden: GoldenItem, attempt: Attempt) -> tuple[FixtureRun, ...
     return tuple(replace(run, events=redact_run(run.events, redact, requests=requests)) for run in attempt.runs)
 
 
-class _Redaction:
+class Redaction:
+    """What a project redacts, as `starling.replay.Redact`.
+
+    Args:
+        rules: those of ``golden_redact``. hook: ``pytest_starling_redact``; None where nobody implements it.
+        refuse: see `redaction`.
+    """
+
     def __init__(self, rules: Sequence[Rule], hook: Any, refuse: Callable[[Exception], None]) -> None:
         self._rules = rules
         self._hook = hook
         self._refuse = refuse
+        self._rewritten: list[tuple[Payload, Payload]] = []
 
     def __call__(self, payload: Payload) -> Payload:
+        """Rewrite a payload; the very same one if there is nothing to redact."""
+        before = payload
         for _ in range(_MOST_ROUNDS):
             rewritten = self._round(payload)
-            if rewritten is payload or type(rewritten) is not type(payload):
+            if type(rewritten) is not type(payload):
                 return rewritten  # what is no payload is told by whoever asked for the redaction
+            if rewritten is payload:
+                if payload is not before:
+                    self._rewritten.append((before, payload))
+                return payload
             payload = rewritten
         raise self._refused(
             "pytest_starling_redact and golden_redact rewrite a payload over and over: let what was put in be left as "
             "it is, and return None where there is nothing to redact"
         )
+
+    def hidden(self) -> dict[str, str]:
+        """The texts that were rewritten so far, and what was put in their place."""
+        found: dict[str, str] = {}
+        for before, after in self._rewritten:
+            was, now = _texts(before), _texts(after)
+            if len(was) != len(now):  # a hook that took something out, or put it in
+                found |= dict.fromkeys(set(was) - set(now), _REPLACEMENT)
+            for one, other in zip(was, now, strict=False):
+                if one != other:
+                    found |= self._matched(one) if self._rules else {}
+                    found |= {one: other, **_in_the_middle(one, other)} if self._hook else {}
+        return found
+
+    def _matched(self, text: str) -> dict[str, str]:
+        return {
+            match[0]: match.expand(rule.replacement) for rule in self._rules for match in rule.pattern.finditer(text)
+        }
 
     def _round(self, payload: Payload) -> Payload:
         """One pass of the rules and of all hooks; the very same payload if they leave it."""
@@ -149,6 +181,34 @@ def _told_without_text(error: Exception, payload: Payload) -> str:
         f"pytest_starling_redact raised {type(error).__name__} for a {payload.KIND} payload{place}; what it says is "
         "not shown, because it may hold what is to be redacted"
     )
+
+
+def _texts(payload: Payload) -> list[str]:
+    """The texts in a payload that may be redacted, in order."""
+    from starling.replay import map_content
+
+    found: list[str] = []
+
+    def note(value: str | bytes) -> str | bytes:
+        found.append(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
+        return value
+
+    map_content(payload, note)
+    return found
+
+
+def _in_the_middle(was: str, now: str) -> dict[str, str]:
+    """What differs between two texts, without what they have in common at their ends."""
+    before = _alike(was, now)
+    behind = _alike(was[before:][::-1], now[before:][::-1])
+    middle = was[before : len(was) - behind]
+    return {middle: now[before : len(now) - behind] or _REPLACEMENT} if middle else {}
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _read(line: str, problems: list[str]) -> Rule | None:

@@ -1,16 +1,20 @@
 """What can be wrong when a golden test is replayed: its fixture, or what a replay of it found.
 
-Divergences are put into words by `_explain`.
+Divergences are put into words by `starling.explain`.
 """
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_starling._failure import IF_MEANT, Failure
 from pytest_starling._recording_failures import cassette
+from pytest_starling._settings import UNSETTLED
+from pytest_starling._state import GOLDEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,27 +41,41 @@ def missing(golden: GoldenItem) -> Failure:
         headline=f"golden run not recorded: {golden.shown_path} does not exist",
         details=(
             *(f"{path} was recorded for this test: move it there if the test or the folder moved" for path in moved),
+            *_unsettled(golden),
             "Record it once, on a machine that can reach the provider, and commit the file:",
             f"    {golden.command}",
-            *([_XFAIL] if golden.item.get_closest_marker("xfail") else []),
+            *_excused(golden),
         ),
     ).raised()
 
 
-_XFAIL = "It is marked xfail, and what fails is not recorded: take the mark off until it is."
+def _unsettled(golden: GoldenItem) -> tuple[str, ...]:
+    """Where fixtures are looked for, if that depends on where pytest is called."""
+    return () if golden.settings.settled else (f"It is looked for below {golden.settings.root}. {UNSETTLED}",)
+
+
+def _excused(golden: GoldenItem) -> tuple[str, ...]:
+    """Why that command alone will not help."""
+    mark = golden.excuse
+    return (f"It is marked {mark}, and what fails is not recorded: take the mark off until it is.",) if mark else ()
 
 
 def unusable(golden: GoldenItem, error: StarlingError) -> Failure:
     """There is a recording, but it cannot be read or believed."""
     message = error.message.replace(str(golden.path), golden.shown_path)
-    if _FETCH in message:  # recording would put a fixture where git keeps a pointer
+    unfetched = _FETCH in message
+    if unfetched:  # recording would put a fixture where git keeps a pointer
         first, _, advice = message.partition(": ")
         details: tuple[str, ...] = (f"{advice[:1].upper()}{advice[1:]}.",)
     else:
         first, _, rest = _GENERAL_ADVICE.sub("", message).partition(". ")
         details = (*((rest,) if rest else ()), *_record_anew(golden))
     return Failure(
-        outcome="unusable", headline=f"golden fixture cannot be used: {first}", details=details, errors=(error,)
+        outcome="unusable",
+        headline=f"golden fixture cannot be used: {first}",
+        details=details,
+        errors=(error,),
+        unfetched=unfetched,
     )
 
 
@@ -77,22 +95,28 @@ def foreign(golden: GoldenItem, fixture: Fixture) -> Failure:
 
 
 def _recorded_elsewhere(golden: GoldenItem) -> list[str]:
-    """Fixtures that carry this test's node id in another place. Looked for only once one is missing."""
+    """Fixtures that carry this test's node id in another place."""
+    state = golden.item.config.stash[GOLDEN]
+    if state.recorded is None:
+        state.recorded = _by_test(golden.settings.folder)
+    paths = state.recorded.get(golden.name.text, ())
+    return [golden.settings.shown(path) for path in paths if path != golden.path and path.exists()]
+
+
+def _by_test(folder: Path) -> dict[str, list[Path]]:
+    """The fixtures in a folder by the node id that they carry. Read once a session, when the first one is missing."""
     from starling.errors import StarlingError
     from starling.replay import read_fixture
 
-    found = []
-    for path in sorted(golden.settings.folder.rglob("*.db")):
-        try:
-            if path != golden.path and read_fixture(path).test_id == golden.name.text:
-                found.append(golden.settings.shown(path))
-        except StarlingError:
-            continue
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.db")):
+        with suppress(StarlingError):
+            found.setdefault(read_fixture(path).test_id, []).append(path)
     return found
 
 
 def _record_anew(golden: GoldenItem) -> tuple[str, ...]:
-    return ("Restore it from version control, or record it again:", f"    {golden.command}")
+    return ("Restore it from version control, or record it again:", f"    {golden.command}", *_excused(golden))
 
 
 # --- the runs
@@ -137,12 +161,12 @@ def _diverged(
     golden: GoldenItem, errors: Sequence[Any], fixture: Fixture | None, played: Sequence[FixtureRun]
 ) -> tuple[str, tuple[str, ...]]:
     from pytest_starling import _produced
-    from pytest_starling._explain import explain, headline
-    from pytest_starling._values import FULL, SHORT
+    from starling.explain import FULL, SHORT, explain, headline
 
     runs: Sequence[FixtureRun] = fixture.runs if fixture else ()
     divergences = [one for error in errors for one in getattr(error, "divergences", ())]
-    divergence = _without_secrets(golden, divergences[0])
+    divergence = _fit_to_be_shown(golden, divergences[0])
+    full = golden.settings.diff == "full"
     rejected = golden.plan.source is not None  # a recording on trial is in no place that a person could look at
     lines = explain(
         divergence,
@@ -150,33 +174,53 @@ def _diverged(
         fixture="" if rejected else golden.shown_path,
         recorded_at=fixture.recorded_at if fixture else "",
         compare="" if golden.plan.trial else _produced.keep(golden, runs, played, divergences),
-        limits=FULL if golden.settings.diff == "full" else SHORT,
+        more="" if full else "--golden-diff=full or -vv",
+        limits=FULL if full else SHORT,
     )
     lines = [
         line.replace("pass force_provider=True", "set force_provider=True in the golden_run marker") for line in lines
     ]
-    return headline(divergence, runs), (*lines, IF_MEANT, f"    {golden.command}")
+    return headline(divergence, runs), (*lines, IF_MEANT, f"    {golden.command}", *_excused(golden))
 
 
-def _without_secrets(golden: GoldenItem, divergence: Divergence) -> Divergence:
-    """What differs, fit to be shown: a secret is found in whole values, not in what is left of them on a screen."""
+def _fit_to_be_shown(golden: GoldenItem, divergence: Divergence) -> Divergence:
+    """What differs, with files as people are shown them, without secrets, and without what is told elsewhere.
+
+    A secret is found in whole values, not in what is left of them on a screen.
+    """
     from pytest_starling._secrets import gate_of
 
-    gate = gate_of(golden)
+    gate, network = gate_of(golden), golden.attempt.network if golden.attempt else None
+
+    def told(value: Any) -> Any:
+        return gate.scrubbed(network.shortened(value) if network and isinstance(value, str) else value)
+
     changes = (
-        replace(change, recorded=gate.scrubbed(change.recorded), produced=gate.scrubbed(change.produced))
-        for change in divergence.changes
+        replace(change, recorded=told(change.recorded), produced=told(change.produced)) for change in divergence.changes
     )
     produced: Any = divergence.produced
     if produced is not None:
         content = {field.name: getattr(produced, field.name) for field in fields(produced)}
-        produced = replace(produced, **{name: gate.scrubbed(value) for name, value in content.items()})
-    return replace(divergence, reason=gate.scrubbed(divergence.reason), changes=tuple(changes), produced=produced)
+        produced = replace(produced, **{name: told(value) for name, value in content.items()})
+    raised = divergence.raised
+    if raised is not None:
+        file = golden.settings.shown(Path(raised.file)) if raised.file else ""
+        raised = replace(raised, file=file, text=told(raised.text))
+    return replace(
+        divergence,
+        reason=told(divergence.reason),
+        changes=tuple(changes),
+        produced=produced,
+        raised=raised,
+    )
+
+
+_BLOCKED = re.compile(r"\Anetwork blocked while [^:]*: ")
 
 
 def _went_wrong(error: Exception, *, live: bool) -> tuple[str, tuple[str, ...]]:
     mark = "; " if live else ": "
-    first, _, rest = str(error).removeprefix("network blocked while replaying: ").partition(mark)
+    first, _, rest = _BLOCKED.sub("", str(error)).partition(mark)
     lines = tuple(rest[:1].upper() + rest[1:] for rest in rest.splitlines())
     return f"golden run {'went live' if live else 'misused'}: {first}", lines
 

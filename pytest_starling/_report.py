@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_starling import _parts, _patches
+from pytest_starling._disclosure import hide_frames, scrub
 from pytest_starling._representation import representation, without_frames
 from pytest_starling._state import GOLDEN
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from pytest_starling._failure import Failure
     from pytest_starling._session import GoldenItem
 
-__all__ = ["attach", "dress", "fail"]
+__all__ = ["attach", "dress", "fail", "prepare"]
+
+
+def prepare(golden: GoldenItem, call: pytest.CallInfo[None]) -> None:
+    """Make what a golden test raised fit to be shown, before pytest makes a report of it."""
+    raised = call.excinfo is not None or getattr(golden.item, "_excinfo", None)
+    if raised and golden.attempt is not None:
+        hide_frames(golden.item, golden.attempt, call)
 
 
 def dress(golden: GoldenItem, report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> None:
@@ -29,6 +37,18 @@ def dress(golden: GoldenItem, report: pytest.TestReport, excinfo: pytest.Excepti
         _parts.dress_part(golden, attempt, report, excinfo)
         return
     _parts.fail_whole(attempt, report)
+    _dress_whole(golden, attempt, report, excinfo)
+    attempt.passed = attempt.passed and report.passed
+    if not attempt.passed:
+        scrub(golden, [report])
+
+
+def _dress_whole(
+    golden: GoldenItem,
+    attempt: Attempt,
+    report: pytest.TestReport,
+    excinfo: pytest.ExceptionInfo[BaseException] | None,
+) -> None:
     failure = attempt.failure
     if failure and excinfo is not None and (report.when != "teardown" or attempt.is_ours(excinfo.value)):
         _insist(report)
@@ -78,12 +98,15 @@ def _publish(golden: GoldenItem, attempt: Attempt, report: pytest.TestReport, ou
         store[:] = [*(pair for pair in store if not str(pair[0]).startswith("starling.")), *properties.items()]
     state = golden.item.config.stash[GOLDEN]
     told = {"test": golden.name.text, "outcome": outcome, "command": golden.command, **_texts(attempt.failure)}
+    told["excuse"] = golden.excuse
     _tell(report, {**properties, **told, **_patches.told(state, attempt)})
 
 
-def _texts(failure: Failure | None) -> dict[str, str]:
+def _texts(failure: Failure | None) -> dict[str, Any]:
     """What is wrong, for the summary and for the file of ``--golden-report``."""
-    return {"headline": failure.headline, "text": failure.text} if failure else {"headline": "", "text": ""}
+    if failure is None:
+        return {"headline": "", "text": ""}
+    return {"headline": failure.headline, "text": failure.text, "unfetched": failure.unfetched}
 
 
 def _tell(report: pytest.TestReport, told: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ __all__ = ["representation", "without_frames"]
 
 _MARKER = "E   "
 _DIFF_LINE = re.compile(r"E {11}(?:(-)|\+) ")
-"""A line of a text's diff; see `_explain`. Values never begin a line, so nothing else looks like it."""
+"""A line of a text's diff; see `starling.explain`. Values never begin a line, so nothing else looks like it."""
 
 
 def representation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_starling import _produced, _recording_failures
+from pytest_starling import _produced, _recording_failures, _rivals
 from pytest_starling._redaction import redacted_runs
 from pytest_starling._secrets import gate_of, without_secrets
 
@@ -55,20 +55,23 @@ def save_recording(
 
 def _written(golden: GoldenItem, fixture: Fixture, verify: Callable[[Path], Failure | None] | None) -> Failure | None:
     from starling.errors import StarlingError
-    from starling.replay import discard, install_fixture, temporary_path, write_fixture
+    from starling.replay import install_fixture, write_fixture
 
     path = golden.path
     try:
-        temporary = write_fixture(path, fixture)
-        failure = verify(temporary) if verify else None
-        if failure is None:
-            install_fixture(temporary, path)
-            _produced.forget(golden)
-        return failure
+        with write_fixture(path, fixture) as temporary:
+            failure = (verify(temporary.path) if verify else None) or _taken_meanwhile(golden)
+            if failure is None:
+                install_fixture(temporary, path)
+                _produced.forget(golden)
+            return failure
     except StarlingError as error:
         return _recording_failures.not_saved(golden, error)
-    finally:
-        discard(temporary_path(path))
+
+
+def _taken_meanwhile(golden: GoldenItem) -> Failure | None:
+    owner = _rivals.owner_on_disk(golden)
+    return _recording_failures.contended(golden, owner) if owner else None
 
 
 def fixture_of(golden: GoldenItem, runs: tuple[FixtureRun, ...]) -> Fixture:

@@ -21,14 +21,12 @@ from pytest_starling._shapes import SHAPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import pytest
-
     from pytest_starling._failure import Failure
     from pytest_starling._session import GoldenItem
     from starling.event import Event
     from starling.replay import Fixture, FixtureRun
 
-__all__ = ["Gate", "Hit", "credentials_of", "gate_of", "scrub", "without_secrets"]
+__all__ = ["Gate", "Hit", "credentials_of", "gate_of", "without_secrets"]
 
 _HIDDEN = "<hidden>"
 _LONGEST_KEY = 60
@@ -94,20 +92,26 @@ class Gate:
         return list(dict.fromkeys(hits))
 
     def scrubbed(self, value: Any) -> Any:
-        """Plain data, and text in which a secret is replaced by the name of its rule."""
+        """Plain data, and records of it, with every secret replaced by the name of its rule."""
         match value:
             case str():
-                if not self._may_hold_one_text(value):
-                    return value
-                return self._strict.sub(lambda match: f"<{self._rule(match)[0]}>", value)
+                return self._scrubbed_text(value)
             case bytes():
                 return self.scrubbed(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             case dict():
                 return {self.scrubbed(key): self.scrubbed(one) for key, one in value.items()}
             case list() | tuple():
                 return type(value)(self.scrubbed(one) for one in value)
+            case _ if is_dataclass(value) and not isinstance(value, type):
+                content = {field.name: getattr(value, field.name) for field in fields(value)}
+                return replace(value, **{name: self.scrubbed(one) for name, one in content.items()})
             case _:
                 return value
+
+    def _scrubbed_text(self, text: str) -> str:
+        if not self._may_hold_one_text(text):
+            return text
+        return self._strict.sub(lambda match: f"<{self._rule(match)[0]}>", text)
 
     def is_hit(self, events: Iterable[Event]) -> bool:
         """Whether one of these events, or the id of its run, holds a secret."""
@@ -198,18 +202,6 @@ def without_secrets(golden: GoldenItem, failure: Failure) -> Failure:
     """A failure whose text may be shown: it quotes what today's code produced, which no gate has seen."""
     gate = gate_of(golden)
     return replace(failure, headline=gate.scrubbed(failure.headline), details=gate.scrubbed(failure.details))
-
-
-def scrub(golden: GoldenItem, reports: Iterable[pytest.TestReport]) -> None:
-    """Take secrets out of what pytest shows beside a refused recording: output, logs, properties."""
-    gate = gate_of(golden)
-    for report in reports:
-        report.sections = gate.scrubbed(report.sections)
-        report.user_properties = gate.scrubbed(report.user_properties)
-        if "starling" in report.__dict__:
-            report.__dict__["starling"] = gate.scrubbed(report.__dict__["starling"])
-        if isinstance(report.longrepr, str):
-            report.longrepr = gate.scrubbed(report.longrepr)
 
 
 def _is_number(value: str) -> bool:

@@ -50,6 +50,13 @@ class Plan:
     adopts: bool = False
     kept: Fixture | None = None
 
+    @property
+    def replays(self) -> str:
+        """What a replay is, in words: where somebody asked for a recording, it is one that they did not ask for."""
+        if self.source is not None:
+            return "replaying the new recording"
+        return "replaying the old recording" if self.trial else "replaying"
+
 
 @dataclass(slots=True, eq=False)
 class GoldenItem:
@@ -83,6 +90,14 @@ class GoldenItem:
         """The command that records this test, to be pasted into a shell."""
         where = os.path.relpath(self.settings.root / self.name.module, self.item.config.invocation_params.dir)
         return f"pytest --record-golden {_quoted(where.replace(os.sep, '/') + self.name.text[len(self.name.module) :])}"
+
+    @property
+    def excuse(self) -> str:
+        """What marks this test as one that is expected to fail, and so is not recorded; empty if nothing does."""
+        if self.item.get_closest_marker("xfail"):
+            return "xfail"
+        marked = (getattr(one, "__unittest_expecting_failure__", False) for one in (self.item.function, self.item.cls))
+        return "unittest.expectedFailure" if any(marked) else ""
 
     def claim(self) -> str:
         """Claim the file at `path`. Returns the test whose file it is already; empty if it is free, or this test's."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_starling._redaction import Rule
 
-__all__ = ["Diff", "Mode", "Network", "Nondeterminism", "Settings", "Unused", "in_ci", "read_settings"]
+__all__ = ["UNSETTLED", "Diff", "Mode", "Network", "Nondeterminism", "Settings", "Unused", "in_ci", "read_settings"]
 
 Diff: TypeAlias = Literal["short", "full"]
 Mode: TypeAlias = Literal["replay", "new", "changed", "all", "tail"]
@@ -50,6 +50,7 @@ class Settings:
         mode: ``replay`` never records; ``new`` records what is missing, ``changed`` also what diverges, ``tail`` the
             same but for the turns before the first divergence, which it keeps, ``all`` everything selected.
         root: pytest's rootdir, to which node ids refer.
+        settled: where the project begins does not depend on where pytest is called.
         base: the directory of the configuration file, to which paths given in markers refer.
         folder: where fixtures are kept, absolute.
         verify: replay each recording once before it is put in place.
@@ -71,6 +72,7 @@ class Settings:
     root: Path
     base: Path
     folder: Path
+    settled: bool = True
     verify: bool = True
     compare_cost: bool = False
     redact: tuple[Rule, ...] = ()
@@ -132,6 +134,7 @@ def read_settings(config: pytest.Config) -> Settings:
         root=root,
         base=config.inipath.parent if config.inipath else root,
         folder=Path(os.path.normpath(root / (config.getoption("golden_dir") or config.getini("golden_dir")))),
+        settled=_is_settled(config),
         verify=config.getini("golden_verify") if verify is None else verify == "on",
         compare_cost=config.getini("golden_compare_cost"),
         redact=_redact(config),
@@ -143,6 +146,17 @@ def read_settings(config: pytest.Config) -> Settings:
         report=_report(config),
         diff=_diff(config),
     )
+
+
+UNSETTLED = (
+    "No configuration file says where the project begins, so it begins where pytest is called; an empty pytest.ini in "
+    "the project's folder settles that."
+)
+
+
+def _is_settled(config: pytest.Config) -> bool:
+    """Whether the rootdir is a file's choice, or an option's; by itself pytest takes it from where it is called."""
+    return bool(config.inipath or config.getoption("rootdir") or (config.rootpath / "setup.py").exists())
 
 
 def _choice(config: pytest.Config, name: str, words: Sequence[str]) -> Any:

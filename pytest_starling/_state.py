@@ -8,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pytest_starling._owners import Owners
     from pytest_starling._session import GoldenItem
@@ -33,9 +34,11 @@ class Golden:
         owners: who owns which fixture; None where that is not judged.
         partial: some tests were deselected.
         claimed: by file, the test that keeps its recording there; those of movable ones as they are found out.
+        unselected: where golden tests that are not run keep theirs, as `_session.place` says; only if one is movable.
         outcomes: by node id, what became of each golden test; on the controller too.
         told: what xdist's workers found out about fixtures.
         unused: the fixtures that no test owns, once the session is over.
+        recorded: the fixtures that there are, by the node id in them; None until one is missing.
         notes: what else the summary has to say.
     """
 
@@ -46,10 +49,12 @@ class Golden:
         self.items: list[GoldenItem] = []
         self.owners: Owners | None = None
         self.claimed: dict[str, str] = {}
+        self.unselected: dict[str, tuple[Path, str]] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.partial = False
         self.told: list[dict[str, Any]] = []
         self.unused: tuple[Unused, ...] = ()
+        self.recorded: dict[str, list[Path]] | None = None
         self.notes: list[str] = []
 
     @property

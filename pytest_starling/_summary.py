@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_starling import _patches
+from pytest_starling._failure import RECORDABLE
 from pytest_starling._outcomes import OUTCOMES
+from pytest_starling._settings import UNSETTLED
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -61,12 +63,14 @@ _FILES = {
 
 
 def _changed_files(golden: Golden) -> list[str]:
-    return [
+    lines = [
         text.format(fixture=outcome.get("starling.fixture", ""), kept=_kept(outcome), undeclared=_undeclared(outcome))
         for kind, text in _FILES.items()
         for outcome in golden.outcomes.values()
         if outcome["outcome"] == kind
     ]
+    settled = golden.settings.settled or not lines
+    return lines if settled else [*lines, f"These are below {golden.settings.root}. {UNSETTLED}"]
 
 
 def _kept(outcome: dict[str, Any]) -> str:
@@ -92,11 +96,29 @@ def _in_need(golden: Golden) -> list[str]:
     ]
     if not parts:
         return []
-    return [", ".join(parts) + ("" if golden.settings.records else _cure(counts))]
+    if golden.settings.records:
+        return [", ".join(parts)]
+    pointers = sum(1 for outcome in golden.outcomes.values() if outcome.get("unfetched"))
+    marked = Counter(
+        told["outcome"] for told in golden.outcomes.values() if told.get("excuse") and not told.get("unfetched")
+    )
+    return [", ".join(parts) + _cure(counts - marked, pointers) + _unmarking(marked)]
 
 
-def _cure(counts: Counter[str]) -> str:
-    lost = counts["missing"] + counts["unusable"]
+def _cure(counts: Counter[str], pointers: int) -> str:
+    """What to do, behind how much is wrong. Recording would put a fixture where git keeps a pointer."""
+    fetching = "; fetch Git LFS pointers with: git lfs pull" if pointers else ""
+    return fetching + _recording(counts, counts["missing"] + counts["unusable"] - pointers)
+
+
+def _unmarking(marked: Counter[str]) -> str:
+    """What to do about tests that are expected to fail, and are therefore not recorded."""
+    if not any(marked[kind] for kind in RECORDABLE):
+        return ""
+    return "; what is marked as an expected failure is not recorded until the mark is taken off"
+
+
+def _recording(counts: Counter[str], lost: int) -> str:
     if counts["diverged"]:
         what = (
             "record what is missing, and what diverged where that is meant," if lost else "where that is meant, record"

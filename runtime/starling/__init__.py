@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ToolCallStarted,
     )
     from starling.budget import Budget
-    from starling.eventlog import MemoryLog, SQLiteLog, open_log
+    from starling.eventlog import MemoryLog, PostgresLog, SQLiteLog, open_log
     from starling.replay import replay, replay_all, replay_all_sync, replay_sync
     from starling.step import Divergence
     from starling.tool import tool
@@ -44,6 +44,7 @@ _HOMES = {
     "Divergence": "step",
     "Done": "agent",
     "MemoryLog": "eventlog",
+    "PostgresLog": "eventlog",
     "RunResult": "agent",
     "SQLiteLog": "eventlog",
     "TextDelta": "agent",
@@ -66,6 +67,7 @@ __all__ = [
     "Divergence",
     "Done",
     "MemoryLog",
+    "PostgresLog",
     "RunResult",
     "SQLiteLog",
     "TextDelta",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import cbor2
@@ -285,9 +286,11 @@ def item(value: Any, room: int) -> bytes:
 
 def _list_item(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
     chunks = [list_head(len(items))]
+    scalar_of = _SCALARS.get
     try:
         for value in items:
-            chunks.append(item(value, room))  # noqa: PERF401 - the handler counts the chunks
+            scalar = scalar_of(type(value))  # as `item` does, but for the call
+            chunks.append(scalar(value) if scalar is not None else item(value, room))
     except Misfit as misfit:
         misfit.path = f"[{len(chunks) - 1}]{misfit.path}"
         raise
@@ -295,19 +298,30 @@ def _list_item(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
 
 
 def _map_item(items: dict[Any, Any], room: int) -> bytes:
-    keyed = {text_item(key) if type(key) is str else _key(key): key for key in items}
+    keyed = {(_key_of(key) if type(key) is str else _key(key)): value for key, value in items.items()}
     if len(keyed) != len(items):
         raise Misfit("a dict of which two keys become the same text")
     chunks = [map_head(len(keyed))]
-    key = None
+    scalar_of = _SCALARS.get
     try:
         for encoded in sorted(keyed):
-            key = keyed[encoded]
-            chunks += (encoded, item(items[key], room))
+            value = keyed[encoded]
+            scalar = scalar_of(type(value))
+            chunks += (encoded, scalar(value) if scalar is not None else item(value, room))
     except Misfit as misfit:
+        key = list(items)[list(keyed).index(encoded)]
         misfit.path = f".{key}{misfit.path}" if isinstance(key, str) else f"[{key!r}]{misfit.path}"
         raise
     return b"".join(chunks)
+
+
+_SHORT_KEY = 48
+_short_key = lru_cache(maxsize=1024)(text_item)
+"""The keys of tools' arguments and results are the same few again and again."""
+
+
+def _key_of(key: str) -> bytes:
+    return _short_key(key) if len(key) <= _SHORT_KEY else text_item(key)
 
 
 def _key(key: Any) -> bytes:

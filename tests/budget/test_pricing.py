@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starling.budget import _pricing, cost_usd, is_priced, register_pricing
-from starling.budget._prices import BUILT_IN
+from starling.budget._prices import BUILT_IN, PRICED_ON
 from starling.errors import AgentConfigError
 
 VECTORS = json.loads((Path(__file__).parents[2] / "testdata/interop/costs.json").read_text())
@@ -28,8 +28,59 @@ def usage(row):
 
 
 @pytest.mark.parametrize("row", VECTORS, ids=lambda row: f"{row['run']}-{row['input_tokens']}-{row['output_tokens']}")
-def test_costs_are_the_original_programs_to_the_last_bit(row):
-    assert cost_usd(row["model"], **usage(row)).hex() == row["cost_usd"].hex()
+def test_costs_without_a_cache_are_the_original_programs_to_the_last_bit(row):
+    charged = {name: count for name, count in usage(row).items() if not name.startswith("cache")}
+    assert cost_usd(row["model"], **charged).hex() == row["cost_usd"].hex()
+
+
+def test_what_the_original_does_not_charge_for_a_cache_is_charged():
+    cached = [row for row in VECTORS if row["cache_read_tokens"] or row["cache_create_tokens"]]
+    # claude-haiku-4-5: USD 0.10 to read, 1.25 to write, and neither is counted as input.
+    added = [row["cache_read_tokens"] * 0.1e-6 + row["cache_create_tokens"] * 1.25e-6 for row in cached]
+    ours = [cost_usd(row["model"], **usage(row)) - row["cost_usd"] for row in cached]
+    assert ours == pytest.approx(added)
+    assert {row["model"] for row in cached} == {"claude-haiku-4-5"}
+
+
+@pytest.mark.parametrize(
+    ("model", "cached", "cost"),
+    [
+        ("gpt-5", {"cache_read_tokens": 1_000_000}, 0.125),  # all of the input came from the cache
+        ("gpt-5-pro", {"cache_read_tokens": 1_000_000}, 15.0),  # no discount: charged as input
+        ("gpt-6-sol", {"cache_read_tokens": 400_000, "cache_create_tokens": 600_000}, 0.08 + 1.5),
+        ("gemini-2.5-pro", {"cache_read_tokens": 1_000_000}, 0.125),
+        ("claude-opus-4-6", {"cache_read_tokens": 1_000_000}, 5.0 + 0.5),
+        ("claude-opus-4-6", {"cache_create_tokens": 1_000_000}, 5.0 + 6.25),
+        ("claude-3-haiku-20240307", {"cache_read_tokens": 1_000_000}, 0.25 + 0.03),
+        ("claude-3-haiku-20240307", {"cache_create_tokens": 1_000_000}, 0.25 + 0.3),
+        ("us.anthropic.claude-opus-4-6-v1:0", {"cache_read_tokens": 1_000_000}, 5.0 + 0.5),
+        ("anthropic/claude-opus-4.6", {"cache_read_tokens": 1_000_000}, 0.5),  # a gateway counts as OpenAI does
+        ("openai/gpt-5", {"cache_read_tokens": 1_000_000}, 0.125),
+        ("amazon.nova-pro-v1:0", {"cache_read_tokens": 1_000_000}, 0.8 + 0.2),
+    ],
+)
+def test_a_cache_is_charged_as_its_vendor_counts(model, cached, cost):
+    assert cost_usd(model, input_tokens=1_000_000, output_tokens=0, **cached) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_reading_a_cache_never_costs_more_than_the_input(model):
+    price = BUILT_IN[model]
+    assert (price.cache_read_per_mtok or 0.0) < price.in_per_mtok
+    assert price.cache_write_per_mtok is None or price.in_per_mtok <= price.cache_write_per_mtok < 2 * price.in_per_mtok
+
+
+def test_the_table_is_dated_and_holds_the_vendors_current_models():
+    assert PRICED_ON == "2026-11"
+    current = ("gpt-6.2-sol", "gpt-6-luna", "claude-sonnet-5-5", "claude-haiku-5-5", "gemini-3.8-flash")
+    assert all(is_priced(model) for model in current)
+
+
+def test_a_registered_price_may_count_cached_tokens_as_input():
+    register_pricing("cached", 2, 0, cache_read_per_mtok=0.5, cached_in_input=True)
+    counts = {"cache_read_tokens": 600_000, "cache_create_tokens": 100_000}
+    # What was written has no rate of its own, so it stays input.
+    assert cost_usd("cached", input_tokens=1_000_000, output_tokens=0, **counts) == pytest.approx(0.8 + 0.3)
 
 
 def test_the_vectors_cover_cache_tokens_unknown_models_and_negative_counts():
@@ -51,9 +102,16 @@ def test_the_vectors_cover_cache_tokens_unknown_models_and_negative_counts():
         ("anthropic.claude-3-haiku-20240307-v1:0", "claude-3-haiku"),
         ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
         ("eu.amazon.nova-lite-v1:0", "amazon.nova-lite"),
+        ("arn:aws:bedrock:us-east-1:0:inference-profile/us.amazon.nova-lite-v1:0", "amazon.nova-lite"),
+        (
+            "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0",
+            "claude-3-haiku",
+        ),
         ("meta.llama3-3-70b-instruct-v1:0", "meta.llama3-3-70b-instruct"),
         ("gemini-2.0-flash-001", "gemini-2.0-flash"),
         ("models/gemini-2.5-pro", "gemini-2.5-pro"),
+        ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("gpt-5.3-chat-latest", "gpt-5.3-chat"),
     ],
 )
 def test_a_snapshot_costs_what_its_family_costs(model, family):

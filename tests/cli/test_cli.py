@@ -1,15 +1,19 @@
 """The command line: what it prints, how it exits, what git makes of it."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
 import starling
 from starling import Agent, Config, MemoryLog, SQLiteLog
 from starling.cli import main
+from starling.cli._main import build_parser
 from starling.replay import Fixture, RecordingSession, install_fixture, write_fixture
 from starling.testing import ScriptedProvider
 
@@ -105,6 +109,85 @@ def test_an_unknown_command_is_a_mistake_in_using_it():
 
     assert ran.returncode == 2
     assert "inspekt" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("replay log.db --agent shop:agent r3", "run_id", "r3"),
+        ("replay log.db --agent shop:agent --ignore a r3 --ignore b", "ignore", ["a", "b"]),
+        ("validate log.db --json r3", "run_id", "r3"),
+        ("validate log.db -- --json", "run_id", "--json"),
+        ("import log.db --json lines", "file", "lines"),
+        ("diff log.db r1 -U 5 r2", "run_id", "r2"),
+        ("doctor --runs 3 log.db", "log", "log.db"),
+    ],
+)
+def test_what_may_be_left_out_may_stand_behind_an_option(line, name, value):
+    assert getattr(build_parser().parse_args(line.split()), name) == value
+
+
+@pytest.mark.parametrize("line", ["validate log.db --json r1 r2", "validate log.db --jsonn r1"])
+def test_what_is_too_much_is_named(line, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(line.split())
+    assert f"unrecognized arguments: {'r2' if 'r2' in line else '--jsonn'}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes streams otherwise there")
+def test_a_closed_stdout_is_a_mistake_and_nothing_is_done(tmp_path):
+    path = service_log(tmp_path / "log.db", "hi")
+
+    ran = subprocess.run(
+        f'"{sys.executable}" -m starling prune "{path}" --older-than 0s --confirm >&-',
+        shell=True,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(b"starling: stdout is closed: ")
+    with SQLiteLog(path, read_only=True) as log:
+        assert len(log.list_runs_sync()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes streams otherwise there")
+@pytest.mark.parametrize(("closed", "command", "code"), [("2>&-", "validate", 0), ("<&-", "import", 2)])
+def test_other_streams_that_are_closed_do_not_turn_into_a_verdict(tmp_path, closed, command, code):
+    path = service_log(tmp_path / "log.db", "hi")
+
+    ran = subprocess.run(
+        f'"{sys.executable}" -m starling {command} "{path}" {closed}', shell=True, capture_output=True, check=False
+    )
+
+    assert ran.returncode == code
+    assert ran.stderr == (
+        b"starling import: stdin is closed: name the file, or give it one to read from\n" * (code == 2)
+    )
+
+
+def test_another_stream_in_stdout_s_place_is_written_to():
+    with redirect_stdout(io.StringIO()) as out:
+        assert main(["version"]) == 0
+    assert out.getvalue().startswith("pytest-starling ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_that_cannot_be_written_is_said(option, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "starling", option],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+
+    assert ran.returncode == 2
+    assert ran.stderr == "starling: the output cannot be written: No space left on device\n"
 
 
 def test_help_needs_no_database_and_no_sdk():
@@ -230,6 +313,17 @@ def test_git_setup_warns_of_fixtures_that_git_ignores(repository):
     assert "!/testdata/golden/**/*.db" in ran.stdout
     (repository / ".gitignore").write_text("*.db\n!/testdata/golden/**/*.db\n")
     assert "ignores" not in starling_command("git-setup").stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another error there")
+def test_a_file_that_cannot_be_used_is_said_and_no_traceback(repository):
+    (repository / ".gitattributes").mkdir()
+
+    ran = starling_command("git-setup")
+
+    assert ran.returncode == 2
+    assert ran.stderr.endswith(".gitattributes: Is a directory\n")
+    assert ran.stderr.startswith("starling git-setup: ")
 
 
 def test_git_setup_outside_of_a_repository_says_so(tmp_path, monkeypatch):

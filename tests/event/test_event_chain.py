@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 from starling import merkle
 from starling._blake3 import digest
 from starling.errors import UnencodableValueError
-from starling.event import Chain, RunTotals, SideEffectRecorded, event_hash, totals, validate
+from starling.event import (
+    Chain,
+    Event,
+    Kind,
+    RunTotals,
+    SideEffectRecorded,
+    _envelope,
+    encode_event,
+    encode_payload,
+    event_hash,
+    totals,
+    validate,
+)
+from starling.event._envelope import Linker
 from starling.testing.strategies import runs
 from tests.event.short_runs import FAILED, STARTED, call, chained, done, message, turn
 
@@ -30,6 +43,28 @@ def test_each_event_is_linked_to_the_one_before():
     assert chain.head_hash == event_hash(second)
     assert chain.leaves == (event_hash(first), event_hash(second))
     assert chain.root() == digest(event_hash(first) + event_hash(second))
+
+
+@given(
+    st.text(max_size=40),
+    st.integers(1, 2**32),
+    st.none() | st.binary(min_size=32, max_size=32),
+    st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 2**32 - 1, 2**32, 2**64 - 1]),
+    st.sampled_from(Kind),
+)
+def test_what_is_emitted_has_the_envelope_that_its_event_has(run_id, seq, prev_hash, ts, kind):
+    payload = encode_payload(STARTED)
+    event, envelope = Linker(run_id).link(seq, prev_hash, ts, kind, payload)
+    assert event == Event(run_id=run_id, seq=seq, prev_hash=prev_hash, ts=ts, kind=kind, payload=payload)
+    assert envelope == encode_event(event)
+
+
+def test_an_event_too_large_is_not_emitted(monkeypatch):
+    monkeypatch.setattr(_envelope, "_MAX_BYTES", 1000)
+    with pytest.raises(
+        UnencodableValueError, match=r"run r, seq 1: an event of .* bytes is larger than may be written"
+    ):
+        Linker("r").link(1, None, 0, Kind.RunStarted, b"\xf6" * 1000)
 
 
 def test_a_payload_that_cannot_be_written_leaves_the_chain_as_it_was():

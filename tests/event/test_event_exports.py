@@ -13,7 +13,8 @@ EXPORTS = """
 AssistantMessageCompleted BudgetExceeded BudgetLimits Chain ContextTruncated EffectError Event Kind Lifecycle Payload
 PlannedToolUse RULES Raw ReasoningEmitted Rule RunCancelled RunCompleted RunFailed RunResumed RunStarted RunTotals
 SCHEMA_VERSION SideEffectRecorded TERMINAL_KINDS Terminal ToolCallCompleted ToolCallFailed ToolCallScheduled
-ToolDescription ToolSchema TurnFailed TurnStarted UserMessageAppended decode_event decode_payload describe_rules
+ToolDescription ToolSchema TurnFailed TurnStarted UserMessageAppended ValidRun decode_event decode_payload
+describe_rules
 encode_event encode_payload event_hash kind_name misstated params_hash registry_hash schema_hash text_hash to_json totals
 validate
 validate_prefix validate_recording

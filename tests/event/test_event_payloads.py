@@ -8,8 +8,9 @@ from typing import Any, get_args
 import cbor2
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from starling import event
+from starling import _cbor, event
 from starling._cbor import Raw, decode, encode
 from starling.errors import LogCorruptError, UnencodableValueError
 from starling.event import (
@@ -42,6 +43,7 @@ from starling.event import (
     text_hash,
 )
 from starling.event._codec import load_payload
+from starling.event._schema import READERS, RECORDS, WrongTypeError
 from starling.testing.strategies import payloads
 from tests.event.interop_vectors import events_of, lines, runs
 
@@ -409,3 +411,27 @@ def test_the_hash_of_an_event_is_that_of_its_envelope():
     read = decode_event(encode(ENVELOPE))
     assert event_hash(read) == digest(encode(ENVELOPE))
     assert ToolSchema(name="x", schema_hash=None).schema_hash is None
+
+
+@given(st.sampled_from(sorted(RECORDS)), st.data())
+def test_the_short_way_to_read_a_payload_comes_to_the_same(kind, data):
+    """Whatever the map holds: what `Record.read` makes of it, or its refusal."""
+    record = RECORDS[kind]
+    value = data.draw(payloads(kind).map(lambda payload: _cbor.load(encode_payload(payload))))
+    for name in data.draw(st.lists(st.sampled_from([field.name for field in record.fields]), max_size=2)):
+        if data.draw(st.booleans()):
+            value.pop(name, None)
+        else:
+            value[name] = data.draw(ODD)
+
+    assert read_by(READERS[kind], value) == read_by(record.read, value)
+
+
+ODD = st.sampled_from([None, True, 0, -1, 2**32, 2**63, 2**64, 1.5, "", b"", [], {}, [{}], [{"name": 1}], {"type": 1}])
+
+
+def read_by(read, value):
+    try:
+        return repr(read(value))
+    except WrongTypeError as error:
+        return (error.path, error.what)

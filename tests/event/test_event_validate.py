@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,9 @@ from starling.event import (
     UserMessageAppended,
     describe_rules,
     encode_event,
+    misstated,
     validate,
+    validate_recording,
 )
 from starling.testing.strategies import runs
 from tests.event.short_runs import (
@@ -220,3 +223,21 @@ def test_the_machine_tells_a_writer_where_the_run_stands():
     assert machine.ended
     with pytest.raises(LogCorruptError, match="the run ended before it, with RunFailed"):
         machine.advance(Kind.UserMessageAppended, NOTE, seq=8)
+
+
+def test_a_run_found_whole_is_not_looked_at_again():
+    events = chained([STARTED, turn("T1"), message("T1"), replace(COMPLETED, turn_count=7)])
+    run = validate_recording(events)
+    assert run == tuple(events)
+    assert run.misstated == misstated(events, final_text=False)
+    assert run.misstated[0] == "turn_count is 7, not 1"
+    assert validate_recording(run) is run
+    assert pickle.loads(pickle.dumps(run)).misstated == run.misstated
+
+
+def test_what_a_run_holds_is_the_callers_own():
+    run = validate_recording(chained([STARTED, call("c"), FAILED]))
+    first, second = run.decode(), run.decode()
+    assert first == second == tuple(event.decode() for event in run)
+    first[1].args["n"] = "changed"
+    assert run.decode() == second

@@ -153,6 +153,10 @@ def test_which_logs_have_a_schema(tmp_path):
     [
         (sample_run("r")[1:], "run r: the first event must have seq 1, got 2; nothing was written"),
         (sample_run("x")[:1], "run r: the event belongs to run 'x'; nothing was written"),
+        (
+            [replace(sample_run("r")[0], kind=2**63)],
+            "run r: seq 1: kind 9223372036854775808 is negative or does not fit 64 bits; nothing was written",
+        ),
     ],
 )
 def test_refusals_say_what_and_where(batch, text):

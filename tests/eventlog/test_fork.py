@@ -101,6 +101,8 @@ def test_what_cannot_be_forked(tmp_path):
         ((source, tmp_path / "no" / "b.db", "r"), LogError, "does not exist: create it first"),
         ((tmp_path / "missing.db", tmp_path / "b.db", "r"), LogError, "missing.db does not exist"),
         ((tmp_path / "text.db", tmp_path / "b.db", "r"), LogCorruptError, "not a SQLite database"),
+        ((source, tmp_path / "b.db", "r", -1), LogError, "before_seq=-1: give the first seq to leave out"),
+        ((source, tmp_path / "b.db", "r", 2**63), LogError, "give the first seq to leave out"),
     ]
     for arguments, kind, text in cases:
         with pytest.raises(kind, match=text):

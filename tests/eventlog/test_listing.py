@@ -117,6 +117,7 @@ def test_damaged_rows_do_not_blank_a_page(tmp_path):
         ({"started_after": datetime(2026, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - the mistake
         ({"started_before": datetime(2026, 1, 1)}, "has no time zone"),  # noqa: DTZ001 - the mistake
         ({"cursor": "next"}, "'next' is no cursor"),
+        ({"cursor": f"{2**63} r"}, "' is no cursor"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, text):

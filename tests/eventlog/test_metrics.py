@@ -15,12 +15,13 @@ from starling.eventlog import (
     SchemaLog,
     SQLiteLog,
     StorageChecker,
+    WriteChecker,
     with_metrics,
 )
 from starling.testing.eventlog_contract import sample_run
 from tests.agent_kit import agent, calls
 
-PROTOCOLS = (EventLog, EventPager, RunLister, RunPageLister, RunPruner, SchemaLog, StorageChecker)
+PROTOCOLS = (EventLog, EventPager, RunLister, RunPageLister, RunPruner, SchemaLog, StorageChecker, WriteChecker)
 
 
 class Heard:

@@ -72,6 +72,8 @@ async def test_what_is_refused(tmp_path):
             await prune_runs(log, before=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
         with pytest.raises(LogError, match="no run has the status"):
             PruneOptions(status="old")
+        with pytest.raises(LogError, match="limit=-1: give how many runs to delete at most, or 0"):
+            await prune_runs(log, before=LATER, limit=-1, dry_run=False)
     with SQLiteLog(path, read_only=True) as log:
         assert prune_runs_sync(log, before=LATER).matched_runs == 1
         with pytest.raises(ReadOnlyError, match="cannot prune"):

@@ -75,7 +75,8 @@ async def test_a_legacy_log_opened_for_reading_asks_to_be_migrated(legacy):
     async with SQLiteLog(legacy, read_only=True) as log:
         assert await eventlog.schema_version(log) == 0
         with pytest.raises(
-            SchemaOutdatedError, match=r"has schema version 0, .* needs 2: .* run starling.eventlog.migrate"
+            SchemaOutdatedError,
+            match=rf"\A{legacy} has schema version 0, .* needs 2: run `starling migrate {legacy}`\Z",
         ):
             await eventlog.preflight(log)
         with pytest.raises(SchemaOutdatedError):

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from starling.errors import (
 )
 from starling.event import validate
 from starling.eventlog import SQLiteLog
-from starling.testing.eventlog_contract import sample_run
+from starling.testing.eventlog_contract import dated_run, sample_run
 
 ORIGINALS = Path(__file__).parents[2] / "testdata" / "interop" / "db"
 RUN = sample_run("r", 3)
@@ -245,7 +246,7 @@ REFUSED = [
     (make_foreign_events, False, LogError, "the table 'events' is not that of an early event log"),
     (make_fixture, False, ReadOnlyError, "is a golden fixture and is not written to"),
     (make_odd_migrations, False, LogCorruptError, "its tables are not those of an event log"),
-    (make_nothing, True, LogError, "does not exist, and a read-only log is not created"),
+    (make_nothing, True, LogError, "does not exist; only a log that is opened for writing is created"),
 ]
 
 
@@ -322,7 +323,7 @@ BAD_ROWS = [
     ("kind = 'RunStarted'", "kind must be int, found str"),
     ("kind = -1", "kind must not be negative, found -1"),
     ("payload = 'text'", "payload must be bytes, found str"),
-    ("payload = CAST(x'ff' AS TEXT)", "Could not decode to UTF-8"),
+    ("payload = CAST(x'ff736563726574' AS TEXT)", "payload must be bytes, found text that is not UTF-8"),
     ("payload = 7", "payload must be bytes, found int"),
     ("prev_hash = 'text'", "prev_hash must be bytes, found str"),
     ("prev_hash = x'00'", "prev_hash must be 32 bytes, found 1"),
@@ -345,6 +346,29 @@ async def test_a_row_that_is_no_event(path, change, text):
         with pytest.raises(LogCorruptError, match=text):
             await log.append("r", sample_run("r", 4)[4:])
         assert await log.read("unharmed") == []
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_broken_text_is_one_damaged_row_and_the_rest_is_listed(path):
+    """Opened anew for each question: the first one meets it."""
+    with SQLiteLog(path) as log:
+        for number, run_id in enumerate(("a", "b", "c", "d")):
+            log.append_sync(run_id, dated_run(run_id, 10**18 + number))
+    with raw(path) as connection:
+        connection.execute("UPDATE eventlog_events SET payload = CAST(x'ff' AS TEXT) WHERE run_id = 'b'")
+        connection.execute("UPDATE eventlog_events SET run_id = CAST(x'ff' AS TEXT) WHERE run_id = 'd'")
+    asked = {
+        "list_runs_sync": lambda log: [run.run_id for run in log.list_runs_sync()],
+        "list_runs_page_sync": lambda log: [run.run_id for run in log.list_runs_page_sync().runs],
+        "read_sync": lambda log: len(log.read_sync("c")) > 0,
+    }
+    answers = {}
+    for name, ask in asked.items():
+        with SQLiteLog(path, read_only=True) as log:
+            answers[name] = ask(log)
+    assert answers == {"list_runs_sync": ["c", "a"], "list_runs_page_sync": ["c", "b", "a"], "read_sync": True}
+    with SQLiteLog(path, read_only=True) as log, pytest.raises(LogCorruptError, match="which is no text"):
+        log.run_ids_page_sync()
 
 
 def test_unknown_kinds_are_read_as_numbers(path):
@@ -390,7 +414,7 @@ def test_a_full_disk_is_a_write_error_and_the_run_goes_on_later(path):
 def test_a_file_that_became_read_only_is_a_write_error(path):
     with SQLiteLog(path) as log:
         log._connection.execute("PRAGMA query_only = 1")
-        with pytest.raises(LogWriteError, match="the file cannot be written"):
+        with pytest.raises(LogWriteError, match="the file or its folder cannot be written"):
             log.append_sync("r", RUN)
 
 
@@ -441,7 +465,7 @@ def test_a_run_deleted_underneath_is_noticed(path):
 
 
 def test_heads_of_abandoned_runs_do_not_pile_up(path, monkeypatch):
-    monkeypatch.setattr("starling.eventlog._sqlite._HEADS_KEPT", 3)
+    monkeypatch.setattr("starling.eventlog._append_rules._HEADS_KEPT", 3)
     runs = [sample_run(f"r{n}", 2) for n in range(8)]
     with SQLiteLog(path) as log:
         for run in runs:

@@ -1,24 +1,41 @@
 """A project of a user's, in a temporary folder: an agent whose every detail can be turned, and pytest to run on it."""
 
+import concurrent.futures.thread  # noqa: F401
 import importlib
+import importlib.metadata
 import json
+import os
 import pkgutil
 import sys
+from functools import cached_property, lru_cache
+from importlib.metadata import PathDistribution
+from pathlib import Path
 
-import pydantic.main  # noqa: F401
 import pytest
 import ulid  # noqa: F401
+from _pytest._code import Source, code
 
 import pytest_starling
+import starling.explain
 import starling.replay
 import starling.testing  # noqa: F401
 from pytest_starling._settings import _CI_VARIABLES
 from pytest_starling._variable import VARIABLE
+from starling import tool
+from tests import forked
 
 # Loaded here so that pytest runs inside this process share one runtime instead of importing it over and over.
-for module in pkgutil.iter_modules(pytest_starling.__path__):
-    if module.name != "syrupy":  # that plugin's own tests load it
-        importlib.import_module(f"pytest_starling.{module.name}")
+for module in pkgutil.walk_packages(pytest_starling.__path__, "pytest_starling."):
+    if "syrupy" not in module.name:  # that plugin's own tests load it
+        importlib.import_module(module.name)
+
+
+def _echo(word: str) -> str:
+    """A tool."""
+    return word
+
+
+assert tool(_echo).schema  # brings what pydantic loads with the first model, which every run would import anew
 
 SUPPORT = """
 import json
@@ -106,6 +123,47 @@ def no_ci(monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 
+class _Installed(PathDistribution):
+    """A distribution that is read once: pytest and pydantic read all of them, in every run inside this process."""
+
+    metadata = cached_property(PathDistribution.metadata.fget)
+    entry_points = cached_property(PathDistribution.entry_points.fget)
+    files = cached_property(PathDistribution.files.fget)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed():
+    """What is installed does not change while tests run."""
+    discover, known = importlib.metadata.distributions, lru_cache(None)(_Installed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            importlib.metadata, "distributions", lambda **where: map(known, (d._path for d in discover(**where)))
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed():
+    """Every failure's traceback leads through the same modules of pytest, asyncio and the runtime: each is parsed once."""
+    statement = code.getstatementrange_ast
+    tree = lru_cache(128)(lambda text: statement(0, Source(text))[0])
+
+    def known(line, source, assertion=False, astnode=None):
+        return statement(line, source, assertion, astnode or tree(str(source)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "getstatementrange_ast", known)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers():
+    """Workers of xdist that import what all of them import: once."""
+    restore = forked.fork_workers()
+    yield
+    restore()
+
+
 _IDLE = ("cacheprovider", "hypothesispytest", "pytest_cov", "randomly", "rerunfailures", "respx", "syrupy", "timeout")
 _WITHOUT = [f"no:{name}" for name in _IDLE]
 """Plugins that play no part, and would be imported anew for each run inside this process."""
@@ -148,7 +206,23 @@ class Project:
         return result
 
     def run_apart(self, *arguments, **expected):
-        """Run pytest in a process of its own."""
+        """Run pytest in a process of its own, forked from one that has imported pytest and the plugin."""
+        with self.monkeypatch.context() as patch:
+            patch.setattr(self.pytester, "popen", self._fork)
+            result = self.pytester.runpytest_subprocess(*QUIET, *arguments)
+        if expected:
+            result.assert_outcomes(**expected)
+        return result
+
+    def _fork(self, command, *, stdout, stderr, **_):
+        """As `Pytester.popen`, which hands on the test's folder for imports."""
+        command = [sys.executable, *command[1:]]
+        with Path(os.devnull).open("rb") as nothing:
+            environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+            return forked.Popen(command, env=environment, stdin=nothing, stdout=stdout, stderr=stderr)
+
+    def run_anew(self, *arguments, **expected):
+        """Run pytest in an interpreter of its own."""
         result = self.pytester.runpytest_subprocess(*QUIET, *arguments)
         if expected:
             result.assert_outcomes(**expected)

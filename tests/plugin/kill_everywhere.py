@@ -8,17 +8,16 @@ write, halfway through it. What each leaves is judged by the parent, which print
 import importlib
 import io
 import os
+import pkgutil
 import signal
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+
+import pytest_starling
 
 FIXTURE = Path("testdata/golden/test_support/test_refund.db")
 CHANGES = {"mkdir", "open", "write", "flush", "fsync", "close", "__exit__", "replace", "rename", "unlink", "remove"}
-SHARED = (
-    *("pydantic.main", "ulid", "starling.replay", "starling.testing"),
-    *("pytest_starling._attempt", "pytest_starling._recorder", "pytest_starling._report", "pytest_starling._secrets"),
-)
-"""Imported once, for all children."""
 DISK = {"posix", "io", "_io"}
 
 
@@ -56,10 +55,39 @@ def _asks_the_disk(function):
 def _child(number):
     import pytest
 
+    from pytest_starling import _recorder
+
     sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    sys.setprofile(_killer(number))
+    _recorder._Recorder._save = _watched(_recorder._Recorder._save, _killer(number))
     code = pytest.main(["--golden-mode=all", "-p", "no:cacheprovider", *sys.argv[1:]])
     os._exit(int(code))
+
+
+def _watched(save, profile):
+    """Saving, looked at: a profiler slows down all that runs under it, so it comes no sooner."""
+
+    def _save(*arguments):
+        sys.setprofile(profile)
+        try:
+            return save(*arguments)
+        finally:
+            sys.setprofile(None)
+
+    return _save
+
+
+def _load():
+    """Import once what every child would import: all of the plugin, and what pytest and a recording bring."""
+    import pytest
+
+    for module in pkgutil.walk_packages(pytest_starling.__path__, "pytest_starling."):
+        if "syrupy" not in module.name:
+            importlib.import_module(module.name)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        code = pytest.main(["--golden-mode=replay", "-p", "no:cacheprovider", *sys.argv[1:]])
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    for name in ("support", "test_support"):
+        del sys.modules[name]
 
 
 def _judge(before):
@@ -78,9 +106,7 @@ def _judge(before):
 
 
 def main():
-    for name in SHARED:
-        importlib.import_module(name)
-
+    _load()
     for number in range(1, 1000):
         before = FIXTURE.read_bytes() if FIXTURE.exists() else None
         child = os.fork()

@@ -327,7 +327,7 @@ def test_workers_of_xdist_record_from_cassettes(project):
     project.write(test_support=TEST + TEST.replace("test_refund", "test_other"))
     for name in ("test_refund", "test_other"):
         record_cassette(project.path / f"cassettes/test_support/{name}.yaml", *CONVERSATION)
-    project.run_apart("--golden-cassette=cassettes/{module}/{test}.yaml", "-n", "2", passed=2)
+    project.run("--golden-cassette=cassettes/{module}/{test}.yaml", "-n", "2", passed=2)
     project.run(passed=2)
 
 

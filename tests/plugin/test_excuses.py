@@ -140,15 +140,32 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n1"]])
-@pytest.mark.parametrize("arguments", ["", "(strict=True)", "(raises=Exception)", "(reason='known')"])
+ARGUMENTS = ["", "(strict=True)", "(raises=Exception)", "(reason='known')"]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
 @pytest.mark.parametrize("body", BODIES)
-def test_a_mark_does_not_absorb_a_divergence(recorded, body, arguments, workers):
+def test_a_mark_does_not_absorb_a_divergence(recorded, body, arguments):
     recorded.write(test_support=MARKED.format(arguments=arguments, body=BODIES[body]))
     recorded.turn(total=43)
-    output = recorded.run("-vv", *workers, failed=1).stdout.str()
+    output = recorded.run("-vv", failed=1).stdout.str()
     assert HEADLINE in output
     assert "1 diverged" in output
+
+
+def test_a_mark_does_not_absorb_a_divergence_in_a_worker(project):
+    marks = [(body, arguments) for body in BODIES.values() for arguments in ARGUMENTS]
+    modules = {f"test_{number}": MARKED.format(arguments=mark[1], body=mark[0]) for number, mark in enumerate(marks)}
+    unmarked = MARKED.replace("@pytest.mark.xfail{arguments}", "").format(body="support.handle()")
+    project.write(**dict.fromkeys(modules, unmarked))
+    project.record(passed=len(marks))
+    project.write(**modules)
+    project.turn(total=43)
+    output = project.run("-vv", "-n1", failed=len(marks)).stdout.str()
+    for before, name in zip(output.split("fixture  testdata/golden/"), modules, strict=False):
+        assert HEADLINE in before  # each text ends with its fixture
+        assert f"fixture  testdata/golden/{name}/test_refund.db" in output
+    assert f"{len(marks)} diverged" in output
 
 
 def test_a_mark_does_not_absorb_what_the_test_did_not_ask_for(recorded):
@@ -165,7 +182,9 @@ def test_a_mark_does_not_absorb_a_recording_that_is_not_there(recorded, damage):
     else:
         recorded.fixture().write_bytes(b"")
     recorded.write(test_support=MARKED.format(arguments="", body="assert support.handle() == 'something else'"))
-    assert f"1 {damage}; record with: pytest --record-golden" in recorded.run(failed=1).stdout.str()
+    output = recorded.run(failed=1).stdout.str()
+    assert f"1 {damage}; what is marked as an expected failure is not recorded until the mark is taken off" in output
+    assert "record with: pytest --record-golden" not in output
 
 
 def test_a_failure_of_the_tests_own_stays_expected(recorded):
@@ -188,7 +207,9 @@ def test_an_expected_failure_is_not_recorded_and_says_so(project):
 
 def test_an_expected_failure_of_unittest_hides_nothing(project):
     project.write(test_support=EXPECTED.format(passes=False))
-    project.run(failed=1)
+    output = project.run(failed=1).stdout.str()
+    assert "It is marked unittest.expectedFailure, and what fails is not recorded: take the mark off" in output
+    assert "1 missing; what is marked as an expected failure is not recorded" in output
     project.record(xfailed=1)
     assert project.fixtures == []
 
@@ -202,14 +223,18 @@ SKIPPING = {
 }
 
 
-@pytest.mark.parametrize("workers", [[], ["-n1"]])
-@pytest.mark.parametrize("reason", SKIPPING)
-def test_a_body_that_skips_itself_needs_no_recording(project, reason, workers):
-    source = f"import pytest, unittest\n@pytest.mark.golden_run\ndef test_refund():\n    {SKIPPING[reason]}\n"
-    project.write(test_support=source)
-    output = project.run("-vv", *workers, skipped=1).stdout.str()
+SKIPPED = "import pytest, unittest\n@pytest.mark.golden_run\ndef test_refund():\n    {}\n"
+
+
+@pytest.mark.parametrize(
+    ("reasons", "workers"),
+    [*(([reason], []) for reason in SKIPPING), pytest.param(SKIPPING, ["-n1"], id="all-workers")],
+)
+def test_a_body_that_skips_itself_needs_no_recording(project, reasons, workers):
+    project.write(**{f"test_{n}": SKIPPED.format(SKIPPING[reason]) for n, reason in enumerate(reasons)})
+    output = project.run("-vv", *workers, skipped=len(reasons)).stdout.str()
     assert "golden runs" not in output
-    output = project.record("-vv", *workers, skipped=1).stdout.str()
+    output = project.record("-vv", *workers, skipped=len(reasons)).stdout.str()
     assert "not recorded" not in output
     assert project.fixtures == []
 

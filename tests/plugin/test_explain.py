@@ -7,12 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pytest_starling._explain import explain, headline
-from pytest_starling._hints import hints
-from pytest_starling._text_diff import changed_text
-from pytest_starling._timeline import brief, timeline
-from pytest_starling._values import FULL, SHORT, shorten, show
 from starling.event import Event, Kind, Payload, SideEffectRecorded, ToolCallCompleted, ToolCallFailed, encode_payload
+from starling.explain._explain import explain, headline
+from starling.explain._hints import hints
+from starling.explain._text_diff import changed_text
+from starling.explain._timeline import brief, timeline
+from starling.explain._values import FULL, SHORT, shorten, show
 from starling.fixture import FixtureRun
 from starling.replay import Change, Divergence
 from starling.step import changes_between
@@ -120,10 +120,11 @@ def test_a_value_that_is_no_json_is_said_to_be_so():
 def test_what_is_left_out_is_pointed_out_once():
     more = "    (--golden-diff=full or -vv shows what is left out here)"
     case = diverged({"a": ["x" * 300], "b": "\n".join(LINES)}, {"a": ["y"], "b": "\n".join(LINES[5_000:])})
-    lines = explain(case, [RUN], fixture="", recorded_at="")
+    lines = explain(case, [RUN], fixture="", recorded_at="", more="--golden-diff=full or -vv")
     assert lines.count(more) == 1
-    assert more not in explain(case, [RUN], fixture="", recorded_at="", limits=FULL)
-    assert more not in explain(diverged("a\nb", "a\nc"), [RUN], fixture="", recorded_at="")
+    assert not any("left out here" in line for line in explain(case, [RUN], fixture="", recorded_at=""))
+    short = diverged("a\nb", "a\nc")
+    assert more not in explain(short, [RUN], fixture="", recorded_at="", more="--golden-diff=full or -vv")
 
 
 def test_full_shows_whole_values():
@@ -332,6 +333,21 @@ def test_a_clock_or_random_number_that_is_no_longer_asked_for_is_named(name, tex
     )
     (hint,) = hints(divergence)
     assert text in hint
+
+
+def test_a_tool_that_failed_before_it_asked_for_the_time_has_not_replaced_the_clock():
+    produced = ToolCallFailed(call_id="c", error="no such order", error_type="tool", duration_ms=1, attempt=1)
+    divergence = Divergence(
+        run_id="run",
+        seq=3,
+        kind=produced.KIND,
+        expected_kind=Kind.SideEffectRecorded,
+        cls="kind",
+        reason="",
+        recorded=SideEffectRecorded(name="now", value=1, call_id="c"),
+        produced=produced,
+    )
+    assert hints(divergence) == []
 
 
 def test_no_hint_where_there_is_nothing_to_guess():

@@ -86,6 +86,51 @@ def test_the_scripted_provider_and_the_log_need_no_recording(project):
     project.run(passed=2)
 
 
+SCRIPTED = """
+import asyncio
+import pytest
+from starling import Agent, Config, MemoryLog, tool
+from starling.errors import ProviderCallError
+
+@tool
+def look_up(order: int) -> str:
+    "Look an order up."
+    return "lost"
+
+def agent(provider):
+    return Agent(provider, Config(model="m"), MemoryLog(), tools=[look_up])
+
+@pytest.mark.golden_run
+def test_answers(scripted_provider, golden_run):
+    scripted_provider.reasoning("An order?").text("Let me look.").tool_call("look_up", {"order": 7})
+    scripted_provider.usage(input_tokens=3, output_tokens=4).turn().text("It is lost.")
+    result = agent(scripted_provider).run_sync("Where is it?")
+    assert result.final_text == "It is lost."
+    assert result.tool_call_count == 1
+    assert len(scripted_provider.requests) == (2 if golden_run.mode == "record" else 0)
+
+@pytest.mark.golden_run
+def test_fails(scripted_provider):
+    scripted_provider.error("overloaded", status=529)
+    with pytest.raises(ProviderCallError, match="overloaded"):
+        agent(scripted_provider).run_sync("Where is it?")
+
+@pytest.mark.golden_run
+@pytest.mark.asyncio
+async def test_hangs(scripted_provider):
+    scripted_provider.hang()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await agent(scripted_provider).run("Where is it?")
+"""
+
+
+def test_a_script_is_recorded_without_a_key_and_not_asked_on_replay(project):
+    project.write(test_support=SCRIPTED)
+    project.record(passed=3)
+    project.run(passed=3)
+
+
 def test_the_agents_own_log_receives_the_run_in_both_modes(project):
     project.write(
         test_support="""

@@ -134,5 +134,5 @@ def test_no_color_is_heeded(rewritten, monkeypatch):
 
 
 def test_with_workers_a_diff_is_coloured_as_any_failure(rewritten):
-    output = rewritten.run("--color=yes", "-n2", failed=1).stdout.str()
+    output = rewritten.run("--color=yes", "-n1", failed=1).stdout.str()
     assert "\x1b[1m\x1b[31mE           - Rule 0: be kind.\x1b[0m" in output

@@ -274,7 +274,7 @@ def test_a_usage_error_found_by_collecting_is_reported_on(good):
     assert (value["complete"], value["exit_status"]) == (False, 4)
 
 
-@pytest.mark.parametrize("arguments", [[], ["-n2"]])
+@pytest.mark.parametrize("arguments", [[], ["-n1"]])
 def test_without_golden_tests_an_option_is_obeyed_and_an_ini_key_is_silent(project, arguments):
     project.write(test_plain="def test_plain(): ...\n")
     value = report(project, *arguments, passed=1)
@@ -479,7 +479,7 @@ def test_markdown_fits_into_a_job_summary():
 
 def test_markdown_of_a_real_session(good):
     good.turn(total=43)
-    good.run("--golden-report=golden.MD", "-n2", failed=1)
+    good.run("--golden-report=golden.MD", "-n1", failed=1)
     text = (good.path / "golden.MD").read_text()
     assert cells(text)[:3] == [
         "test_good.py::test_good",

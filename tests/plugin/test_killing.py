@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from starling.replay import read_fixture, temporary_path
+from tests import forked
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 
@@ -73,14 +74,10 @@ def test_a_recording_killed_at_any_moment(recorded):
     killed = 0
     for number in range(6):
         # The recording says when each phase begins; it is killed somewhere behind a different one each time.
-        process = subprocess.Popen(
-            [*command, "-s"],
-            cwd=recorded.path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=_env(),
-        )
+        with Path(os.devnull).open("wb") as nowhere:
+            process = forked.Popen(
+                [*command, "-s"], cwd=recorded.path, stdout=subprocess.PIPE, stderr=nowhere, env=_env()
+            )
         for _ in range(number):
             if not process.stdout.readline():
                 break
@@ -117,14 +114,10 @@ def test_a_recording_killed_at_every_call_to_the_disk(recorded, state):
     idle = [
         word for name in ("hypothesispytest", "randomly", "xdist", "timeout", "syrupy") for word in ("-p", f"no:{name}")
     ]
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, program, *idle, *(["--golden-verify=off"] if state == "fresh" else [])],
         cwd=recorded.path,
-        capture_output=True,
-        text=True,
         env={**os.environ, "KILL_STATE": state},
-        timeout=120,
-        check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     exit_code, calls = map(int, done.stdout.split())

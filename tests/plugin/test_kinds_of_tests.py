@@ -113,22 +113,22 @@ def test_every_kind_diverges(many):
 
 
 def test_every_kind_in_worker_processes(many):
-    result = many.run_apart("-n2", "--record-golden", passed=COUNT)
+    result = many.run("-n2", "--record-golden", passed=COUNT)
     assert result.stdout.str().count("recorded  testdata/golden/test_many/") == COUNT
-    many.run_apart("-n2", passed=COUNT)
+    many.run("-n2", passed=COUNT)
     many.run(passed=COUNT)
 
 
 def test_worker_processes_report_divergences_to_the_controller(many):
     many.record(passed=COUNT)
     many.turn(total=43)
-    output = many.run_apart("-n2", "--tb=no", "-W", "ignore", failed=COUNT - 1, errors=1).stdout.str()
+    output = many.run("-n2", "--tb=no", "-W", "ignore", failed=COUNT - 1, errors=1).stdout.str()
     assert f"{COUNT} diverged; where that is meant, record with: pytest --record-golden" in output
 
 
 def test_wrong_markers_are_reported_by_workers(project):
     project.write(test_a="import pytest\n@pytest.mark.golden_run(tool=1)\ndef test_a(): ...\n")
-    result = project.run_apart("-n2")
+    result = project.run("-n1")
     assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     assert "has no argument 'tool'" in result.stdout.str() + result.stderr.str()
 

@@ -1,13 +1,16 @@
 """The plugin costs nothing where it is not used, and leaves nothing behind where it is."""
 
 import os
+import pickle
 import sys
 
 import pytest
 
 import pytest_starling
-from pytest_starling import _variable
+from pytest_starling import _variable, plugin
+from starling import errors
 from starling.ambient import REPLAY_VARIABLE
+from starling.replay import Divergence
 
 HEAVY = ("starling", "sqlite3", "asyncio", "pydantic", "openai", "httpx", "blake3", "cbor2")
 PROBE = """
@@ -41,6 +44,23 @@ def test_collecting_golden_tests_loads_nothing_either(project):
     result.stdout.fnmatch_lines(["golden: 1 test, replaying from testdata/golden", "LOADED [[][]] VARIABLE None"])
 
 
+def test_every_wrapper_is_a_new_style_one():
+    options = (getattr(value, "pytest_impl", None) for value in vars(plugin).values())
+    wrappers = [one for one in options if one and (one["wrapper"] or one["hookwrapper"])]
+    assert wrappers
+    assert not any(one["hookwrapper"] for one in wrappers)
+
+
+@pytest.mark.parametrize("name", sorted(errors.__all__))
+def test_an_error_can_be_carried_from_one_process_to_another(name):
+    cls = getattr(errors, name)
+    divergence = Divergence(run_id="r1", seq=7, kind=None, expected_kind=None, cls="kind", reason="it stopped")
+    of_a_replay = issubclass(cls, errors.NondeterminismError)
+    error = cls("what happened", **({"divergences": (divergence,)} if of_a_replay else {"run_id": "r1", "seq": 7}))
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (cls, str(error), vars(error))
+
+
 def test_no_module_of_ours_is_compiled_anew_for_its_asserts(project):
     project.write(
         test_plain="""
@@ -56,7 +76,7 @@ def test_no_module_of_ours_is_compiled_anew_for_its_asserts(project):
             assert "starling" not in pytestconfig.pluginmanager.rewrite_hook._must_rewrite
         """
     )
-    project.run_apart(passed=1)
+    project.run_anew(passed=1)
     project.run(passed=1)  # the second session of a process
 
 
@@ -90,8 +110,8 @@ def test_agents_built_at_import_need_no_key(project):
             assert "STARLING_REPLAY" not in os.environ
         """,
     )
-    project.run_apart(passed=1, failed=1)
-    result = project.run_apart("-n2", passed=1, failed=1)
+    project.run_anew(passed=1, failed=1)
+    result = project.run_apart("-n1", passed=1, failed=1)
     assert "golden run not recorded" in result.stdout.str()
 
 

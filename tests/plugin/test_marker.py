@@ -5,7 +5,8 @@ import pytest
 WRONG = {
     "(tool='run')": "has no argument 'tool'; it takes path, tools, ignore",
     "(tools='skip')": 'needs "compare", "run" or "stub", or a mapping from tool name to one, for tools, got \'skip\'',
-    "(tools={'lookup': 'never'})": "for tools, got {'lookup': 'never'}",
+    "(tools={'lookup': 'run', 'alpha': 'stubb'})": "'stubb' for the tool alpha is none of compare, run, stub",
+    "(tools={3: 'run'})": "for tools, got {3: 'run'}",
     "(ignore='RunStarted.goal')": "needs a sequence of payload paths for ignore, got 'RunStarted.goal'",
     "(ignore=['RunStarted.goals'])": "ignores 'RunStarted.goals', which is no payload field",
     "(allow_hosts='example.com')": "needs a sequence of host names, addresses or networks (such as",

@@ -155,6 +155,13 @@ def test_a_file_that_is_no_fixture_is_said_to_be_so(recorded, damage):
     restoring = [line for line in lines if "restore" in line.lower()]
     assert (len(restoring), "git lfs pull" in output) == ((0, True) if damage == "Git LFS" else (1, False))
     assert ("E       pytest --record-golden" in output) == (damage != "Git LFS")
+    (counted,) = [line for line in lines_of_the_summary(output) if line.startswith("1 unusable; ")]
+    cure = "fetch Git LFS pointers with: git lfs pull" if damage == "Git LFS" else "record with: pytest --record-golden"
+    assert counted == f"1 unusable; {cure}"
+
+
+def lines_of_the_summary(output):
+    return output.partition("= golden runs =")[2].splitlines()
 
 
 def test_a_foreign_database_and_a_newer_fixture_are_told_apart(recorded):
@@ -210,3 +217,83 @@ def test_the_unchanged_agent_passes_and_the_fixture_is_not_touched(recorded):
     recorded.run(passed=1)
     assert recorded.state == before
     assert recorded.fixture().stat() == stat
+
+
+RAISING = """
+import os
+
+import pytest
+from starling import Agent, Config, MemoryLog, tool
+from starling.testing import ScriptedProvider
+
+RATES = {"usd": 1.1}
+TODAY = {}
+
+@tool
+def rate(currency: str) -> float:
+    "Look a rate up."
+    return looked_up(currency)
+
+def looked_up(currency):
+    return RATES[currency]
+
+@pytest.mark.golden_run
+def test_refund():
+    script = ScriptedProvider().tool_call("rate", {"currency": "usd"}).turn().text("done")
+    try:
+        Agent(script, Config(model="m"), MemoryLog(), tools=[rate]).run_sync("go")
+    except Exception:
+        pass
+"""
+
+
+def raising(today):
+    return RAISING.replace("return RATES[currency]", today)
+
+
+def test_a_tool_that_fails_today_shows_class_text_and_line(project):
+    project.write(test_support=RAISING)
+    project.record(passed=1)
+    project.write(test_support=raising("return TODAY[currency]"))
+    result = project.run("-vv", failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E   golden run diverged at seq 5 of 8 (ToolCallCompleted): kind",
+            "E*the code with a failure of rate (call *)",
+            "E       KeyError: 'usd' (test_support.py:16, in looked_up)",
+        ]
+    )
+
+
+def test_a_tool_that_fails_in_another_way_shows_it_too(project):
+    project.write(test_support=raising("raise ValueError('closed')"))
+    project.record(passed=1)
+    project.write(test_support=raising("return TODAY[currency]"))
+    project.run("-vv", failed=1).stdout.fnmatch_lines(
+        [
+            "E   The tool rate failed in another way than recorded (call *)",
+            "E       KeyError: 'usd' (test_support.py:16, in looked_up)",
+            'E       error: "closed" → "\'usd\'"',
+        ]
+    )
+
+
+def test_a_failure_in_no_line_of_the_users_shows_its_class(project):
+    project.write(test_support=RAISING)
+    project.record(passed=1)
+    project.write(test_support=raising("return object()"))
+    result = project.run("-vv", failed=1)
+    assert [
+        line for line in result.outlines if line.startswith("E       UnencodableValueError: ") and ".py" not in line
+    ]
+
+
+def test_what_a_tool_raised_is_shown_without_secrets_and_redacted(project):
+    project.write(test_support=RAISING)
+    project.record(passed=1)
+    secret = "c0rrect-" + "horse-b4ttery"
+    project.monkeypatch.setenv("SHOP_API_KEY", secret)
+    project.write(test_support=raising("raise ValueError('Ada ' + os.environ['SHOP_API_KEY'])"))
+    output = project.run("-vv", "-o", "golden_redact=Ada => [name]", failed=1).stdout.str()
+    assert "ValueError: [name] <SHOP_API_KEY> (test_support.py:16, in looked_up)" in output
+    assert secret not in output

@@ -133,17 +133,21 @@ def test_a_tool_that_connects_diverges_and_the_block_is_named_as_the_cause(wired
     result.stdout.fnmatch_lines(
         [
             "E*golden run diverged at seq * (ToolCallCompleted): *",
-            f"E*{BLOCKED} If the run needs *",
+            "E       NetworkBlockedError: network blocked, see below*",
+            "E     today ToolCallFailed            weather failed (tool): network blocked, see below",
+            f"E   {BLOCKED} If the run needs *",
             "E*If the change is meant, record it:",
         ]
     )
+    assert result.stdout.str().count("If the run needs what comes back") == 1
 
 
 def test_a_recording_that_a_block_keeps_from_replaying_says_so(wired):
     wired.write(test_support=TOOL)
     before = wired.state
     result = wired.run("-vv", "--golden-mode=all", failed=1)
-    result.stdout.fnmatch_lines(["E*the recording does not replay: *", f"E*{BLOCKED} *"])
+    said = BLOCKED.replace("replaying", "replaying the new recording")
+    result.stdout.fnmatch_lines(["E*the recording does not replay: *", f"E*{said} *"])
     assert wired.state == before
 
 
@@ -151,8 +155,17 @@ def test_recording_is_open_and_its_verification_is_not(wired):
     wired.write(test_support=_body('print("TRIED", try_to())'))
     result = wired.run("-s", "--golden-mode=all", passed=1, warnings=1)
     assert [line for line in result.outlines if "TRIED" in line] == ["test_support.py TRIED True", "TRIED False"]
+    assert "network blocked while replaying the new recording: net.py:5 " in result.stdout.str()
     result = wired.run("-s", "--golden-mode=all", "--golden-verify=off", passed=1, warnings=0)
     assert "TRIED True" in result.stdout.str()
+
+
+def test_with_the_flag_it_says_that_it_is_the_old_recording_that_is_replayed(wired):
+    wired.write(test_support=_body("try_to()"))
+    result = wired.record(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [f"*StarlingWarning: *: network blocked while replaying the old recording: {TARGET}; *"]
+    )
 
 
 # --- from setup to teardown
@@ -426,7 +439,7 @@ def test_the_hook_is_installed_once_and_only_if_a_test_needs_it(wired, arguments
     again = "\n@pytest.mark.golden_run(path='testdata/golden/test_support/again.db')\ndef test_again(): ...\n"
     wired.write(test_support=_body("pass") + plain + again)
     wired.pytester.makeconftest(PROBE)
-    assert line in wired.run_apart(*arguments).outlines
+    assert line in wired.run_anew(*arguments).outlines
 
 
 FORBIDDING = """
@@ -451,7 +464,7 @@ def test_another_plugin_that_forbids_sockets_comes_first(wired):
     wired.run(passed=1, warnings=0)
 
 
-@pytest.mark.parametrize("workers", [["-n2"], ["-n2", "--dist=loadfile"]])
+@pytest.mark.parametrize("workers", [["-n1"], ["-n1", "--dist=loadfile"]])
 def test_workers_of_xdist_block_as_well(wired, workers):
     wired.write(test_support=_body("reach()"))
     wired.run(*workers, failed=1).stdout.fnmatch_lines([f"*NetworkBlockedError: {BLOCKED}*"])

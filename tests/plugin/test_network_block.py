@@ -109,6 +109,10 @@ def looking_up_a_name():
     socket.gethostbyaddr("192.0.2.1")
 
 
+def looking_up_a_name_and_a_service():
+    socket.getnameinfo(PLACE, 0)
+
+
 def opening_a_url():
     urllib.request.urlopen(f"http://{NAME}/")
 
@@ -171,6 +175,15 @@ async def opening_a_stream_by_name():
     await asyncio.open_connection(NAME, 443)
 
 
+async def opening_a_stream_by_name_in_time():
+    await asyncio.wait_for(asyncio.open_connection(NAME, 443), 60)
+
+
+async def opening_a_stream_by_name_in_a_task():
+    opening = asyncio.create_task(asyncio.open_connection(NAME, 443))
+    await opening
+
+
 async def connecting_a_socket():
     with socket.socket() as one:
         one.setblocking(False)
@@ -216,6 +229,7 @@ WAYS = {
     looking_up_one_address: f"looks up {NAME}",
     looking_up_more: f"looks up {NAME}",
     looking_up_a_name: "looks up 192.0.2.1",
+    looking_up_a_name_and_a_service: "looks up 192.0.2.1:9",
     opening_a_url: f"looks up {NAME}:80 through urllib",
     opening_a_url_with_an_address: "connects to 192.0.2.1:80 through urllib",
     asking_by_http: f"looks up {NAME}:443 through http",
@@ -227,6 +241,8 @@ WAYS = {
     streaming_with_httpx: f"looks up {NAME}:443 through",
     opening_a_stream: "connects to 192.0.2.1:9 through asyncio",
     opening_a_stream_by_name: f"looks up {NAME}:443 through asyncio",
+    opening_a_stream_by_name_in_time: f"looks up {NAME}:443 through asyncio",
+    opening_a_stream_by_name_in_a_task: f"looks up {NAME}:443",
     connecting_a_socket: "connects to 192.0.2.1:9 through asyncio",
     connecting_a_socket_by_name: f"looks up {NAME}:443 through asyncio",
     opening_a_datagram_endpoint: "connects to 192.0.2.1:9 through asyncio",
@@ -407,6 +423,7 @@ def test_what_asks_nobody_stays_open(block):
     socket.getaddrinfo("192.0.2.1", 443)
     socket.getaddrinfo(None, 0, flags=socket.AI_PASSIVE)
     assert socket.gethostbyname("192.0.2.1") == "192.0.2.1"
+    assert socket.getnameinfo(("127.0.0.1", 9), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV) == ("127.0.0.1", "9")
     socket.gethostname()
     with pytest.MonkeyPatch.context() as patch:  # whether it is known differs from machine to machine
         patch.setattr(socket, "gethostbyaddr", lambda name: sys.audit("socket.gethostbyaddr", name))

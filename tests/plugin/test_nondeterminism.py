@@ -151,11 +151,11 @@ def test_off_records_without_a_word(leaking):
 
 
 def test_workers_tell_the_controller(leaking):
-    result = leaking.run_apart("--record-golden", "-n2", passed=1, warnings=2)
+    result = leaking.run("--record-golden", "-n1", passed=1, warnings=2)
     result.stdout.fnmatch_lines_random(
         [*WARNINGS, f"{RECORDED} (undeclared nondeterminism in 2 places, see the warnings)"]
     )
-    result = leaking.run_apart("--golden-mode=all", "--golden-nondeterminism=error", "-vv", "-n2", failed=1)
+    result = leaking.run("--golden-mode=all", "--golden-nondeterminism=error", "-vv", "-n1", failed=1)
     result.stdout.fnmatch_lines(REFUSED[:3])
 
 

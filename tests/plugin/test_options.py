@@ -1,8 +1,10 @@
 """Options and ini keys: each on the command line and in the ini file, contradictions, and CI."""
 
+from pathlib import Path
+
 import pytest
 
-from pytest_starling._settings import in_ci
+from pytest_starling._settings import in_ci, read_settings
 
 ONE = "import pytest, support\n@pytest.mark.golden_run\ndef test_a(): support.handle()\n"
 
@@ -86,6 +88,62 @@ def test_the_folder_can_be_chosen_from_the_rootdir(project, place):
     assert "golden: 1 test, recording what is missing or diverges in gold/en" in result.stdout.str()
     assert (project.path / "gold/en/test_support/test_a.db").exists()
     project.run(*place, passed=1)
+
+
+BOTH = [
+    # option, ini key and its other value, what they come to
+    ("--golden-mode=new", "golden_mode=all", "mode", "new"),
+    ("--record-golden", "golden_mode=all", "mode", "changed"),
+    ("--golden-dir=b", "golden_dir=a", "folder", "b"),
+    ("--golden-verify=off", "golden_verify=true", "verify", False),
+    ("--golden-cassette=b.yaml", "golden_cassette=a.yaml", "cassette", "b.yaml"),
+    ("--golden-nondeterminism=error", "golden_nondeterminism=off", "nondeterminism", "error"),
+    ("--golden-unused=fail", "golden_unused=off", "unused", "fail"),
+    ("--golden-network=allow", "golden_network=block", "network", "allow"),
+    ("--golden-diff=full", "golden_diff=short", "diff", "full"),
+    ("--golden-report=b.md", "golden_report=a.json", "report", "b.md"),
+]
+
+
+@pytest.mark.parametrize(("option", "key", "name", "value"), BOTH)
+def test_each_option_has_an_ini_key_and_wins_over_it(project, option, key, name, value):
+    def chosen(*arguments):
+        found = getattr(read_settings(project.pytester.parseconfig("-p", "no:cacheprovider", *arguments)), name)
+        return Path(found).name if isinstance(found, Path) or name == "cassette" else found
+
+    other = chosen("-o", key)
+    assert other != value
+    assert str(other).casefold() == key.partition("=")[2]
+    assert chosen("-o", key, option) == value
+
+
+def test_the_table_has_every_option_with_a_value(project):
+    group = project.pytester.parseconfig()._parser.getgroup("starling")
+    names = {option.names()[0] for option in group.options}
+    assert names == {option.partition("=")[0] for option, *_ in BOTH} | {"--golden-allow-ci-record"}
+
+
+HINT = "No configuration file says where the project begins, so it begins where pytest is called; an empty pytest.ini"
+
+
+def test_without_a_configuration_file_it_is_said_that_the_rootdir_follows_from_the_call(project):
+    (project.path / "pytest.ini").unlink()
+    project.write(test_support=ONE)
+    below = f"below {project.path}. {HINT}"
+    assert f"It is looked for {below}" in project.run("-W", "ignore", failed=1).stdout.str()
+    assert f"These are {below}" in project.record("-W", "ignore", passed=1).stdout.str()
+    assert HINT not in project.run("-W", "ignore", passed=1).stdout.str()
+
+
+@pytest.mark.parametrize("settling", ["pytest.ini", "setup.py", "--rootdir=."])
+def test_where_the_rootdir_is_settled_nothing_is_said_of_it(project, settling):
+    (project.path / "pytest.ini").unlink()
+    project.write(test_support=ONE)
+    if settling[0] != "-":
+        (project.path / settling).touch()
+    options = [settling] if settling[0] == "-" else []
+    assert HINT not in project.run(*options, "-W", "ignore", failed=1).stdout.str()
+    assert HINT not in project.record(*options, "-W", "ignore", passed=1).stdout.str()
 
 
 COST = """

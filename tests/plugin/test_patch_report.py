@@ -108,4 +108,4 @@ def test_workers_tell_the_controller(project):
 def test_workers_tell_the_controller_that_they_deselected(project):
     project("patched", "--golden-mode=all")
 
-    assert patch_lines(project("patched", "-n", "2", "-k", "one")) == []
+    assert patch_lines(project("patched", "-n", "1", "-k", "one")) == []

@@ -66,9 +66,11 @@ def test_the_line_that_compares_both_can_be_run(diverging, monkeypatch, capsys):
     monkeypatch.chdir(diverging.path)
     capsys.readouterr()
     assert main(line.split()[3:]) == 1
-    out = capsys.readouterr().out
-    assert "42" in out
-    assert "43" in out
+    lines = capsys.readouterr().out.splitlines()
+    removed = [line[1:].strip() for line in lines[2:] if line.startswith("-")]
+    assert removed[0] == '"total": 42'
+    assert '"total": 43' in [line[1:].strip() for line in lines[2:] if line.startswith("+")]
+    assert not any("test_support.py::" in line for line in lines)  # only fixtures know the test
 
 
 def test_it_goes_when_the_test_passes_again(diverging):
@@ -111,13 +113,23 @@ def test_where_the_cache_cannot_be_written_nothing_is_kept_and_nothing_is_said(d
     assert "golden run diverged at seq 11 of 14" in result.stdout.str()
 
 
-def test_a_secret_is_not_kept(diverging, monkeypatch):
+def test_a_secret_is_kept_as_the_name_of_its_variable(diverging, monkeypatch):
     value = made_up_key()
     monkeypatch.setenv("SHOP_API_KEY", value)
     diverging.turn(total=value)
     output = diverging.run_cached(failed=1).stdout.str()
-    assert "compare  " not in output
+    assert "compare  " in output
     assert value not in output
+    (name,) = kept(diverging)
+    data = (diverging.path / ".pytest_cache" / "d" / "starling" / name).read_bytes()
+    assert value.encode() not in data
+    assert b"<SHOP_API_KEY>" in data
+
+
+def test_what_a_secret_cannot_be_replaced_in_is_not_kept(diverging, monkeypatch):
+    monkeypatch.setenv("SHOP_API_KEY", "8675309123")
+    diverging.turn(total=8675309123)
+    assert "compare  " not in diverging.run_cached(failed=1).stdout.str()
     assert kept(diverging) == []
 
 

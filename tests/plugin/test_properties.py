@@ -105,12 +105,12 @@ def test_a_test_that_is_not_golden_has_none(project):
 LINE = "golden: 1 test, replaying from testdata/golden"
 
 
-@pytest.mark.parametrize("arguments", [[], ["-v"], ["-n2"], ["--collect-only"]])
+@pytest.mark.parametrize("arguments", [[], ["-v"], ["-n1"], ["--collect-only"]])
 def test_one_line_says_how_many_tests_are_golden(good, arguments):
     assert good.run(*arguments).outlines.count(LINE) == 1
 
 
-@pytest.mark.parametrize("arguments", [["-q"], ["-qq"], ["-qq", "-n2"], ["-p", "no:terminal"]])
+@pytest.mark.parametrize("arguments", [["-q"], ["-qq"], ["-qq", "-n1"], ["-p", "no:terminal"]])
 def test_a_quiet_session_has_no_such_line(good, arguments):
     assert LINE not in good.run(*arguments).outlines
 

@@ -1,9 +1,11 @@
 """Recording: what is saved, when, and that nothing else ever changes a fixture."""
 
+import json
 import os
 
 import pytest
 
+import starling.replay
 from starling.replay import read_fixture, temporary_path
 
 
@@ -300,6 +302,25 @@ def test_what_does_not_replay_is_not_saved(project):
     assert project.fixtures == []
 
 
+@pytest.mark.parametrize("mode", ["--record-golden", "--golden-mode=all"])
+def test_a_recording_that_does_not_replay_is_not_counted_as_a_diverged_one(project, mode):
+    project.write(
+        test_support="""
+        import itertools, pytest, support
+
+        counter = itertools.count()
+
+        @pytest.mark.golden_run
+        def test_refund():
+            support.handle(f"question {next(counter)}")
+        """
+    )
+    result = project.run(mode, "--golden-report=report.json", failed=1)
+    assert "1 not saved because the recording does not replay" in result.outlines
+    (test,) = json.loads((project.path / "report.json").read_text())["tests"]
+    assert (test["outcome"], test["mode"]) == ("unstable", "record")
+
+
 def test_a_rejected_recording_is_not_said_to_be_the_old_fixture(recorded):
     before = recorded.state
     recorded.write(
@@ -336,7 +357,7 @@ def test_a_test_that_fails_on_replay_alone_is_not_saved(project):
     output = project.record("-vv", failed=1).stdout.str()
     assert "the recording does not replay: the test passed while it was recorded, but not on replay" in output
     assert "assert 2 == 1" in output
-    assert "1 passed while recorded, but not on replay" in output
+    assert "1 not saved because the recording does not replay" in output
     assert "without a run" not in output
     assert project.fixtures == []
 
@@ -517,6 +538,16 @@ def test_a_moved_test_is_told_where_its_fixture_is(recorded):
     recorded.fixture().rename(recorded.path / "elsewhere" / "old.db")
     output = recorded.run("--golden-dir=elsewhere", failed=1).stdout.str()
     assert "elsewhere/old.db was recorded for this test" in output
+
+
+def test_fixtures_are_looked_through_once_however_many_tests_miss_theirs(recorded, monkeypatch):
+    source = (recorded.path / "test_support.py").read_text()
+    parametrised = "@pytest.mark.parametrize('n', '123')\ndef test_x(n):"
+    recorded.write(test_support=source.replace("def test_refund():", parametrised))
+    read = []
+    monkeypatch.setattr(starling.replay, "read_fixture", lambda path: read.append(path) or read_fixture(path))
+    recorded.run("--golden-unused=off", failed=3)
+    assert read == [recorded.fixture()]
 
 
 def test_a_fixture_of_another_test_is_refused_and_adopted_without_a_provider(recorded):

@@ -130,7 +130,7 @@ def test_fixtures_of_wider_scope_are_there_in_every_attempt(project):
 
 def test_workers_rerun_too(project):
     project.write(test_support=FLAKY.format(marker="", needed=3))
-    result = project.run_apart("-n2", "--record-golden", *WITH, "--reruns=2")
+    result = project.run("-n1", "--record-golden", *WITH, "--reruns=2")
     assert result.parseoutcomes()["passed"] == 1
     assert result.parseoutcomes()["rerun"] == 2
     assert project.fixtures == ["test_support/test_refund.db"]

@@ -92,7 +92,7 @@ def test_a_crash_that_the_test_mends_is_recorded_and_replays(resumed):
 def test_a_change_behind_the_seam_fails_the_test_there(resumed):
     (resumed.path / "shop.py").write_text(SHOP.replace('f"mailed {item}")', 'f"mailed {item}") + "!"'))
 
-    result = resumed.run_apart(failed=1)
+    result = resumed.run(failed=1)
 
     result.stdout.fnmatch_lines(["*ToolCallCompleted*"])
     assert "mailed tea" in result.stdout.str()
@@ -101,7 +101,7 @@ def test_a_change_behind_the_seam_fails_the_test_there(resumed):
 def test_another_extra_message_fails_the_test_at_the_seam(resumed):
     (resumed.path / "test_order.py").write_text(TEST.replace("shop.order()", "shop.order('hurry up')"))
 
-    result = resumed.run_apart(failed=1)
+    result = resumed.run(failed=1)
 
     result.stdout.fnmatch_lines(["*extra_message*hurry up*"])
 
@@ -113,7 +113,7 @@ def test_code_that_does_not_resume_any_more_fails_the_test(resumed):
         "import pytest, shop\n\n@pytest.mark.golden_run\ndef test_order():\n    shop.order()\n"
     )
 
-    result = resumed.run_apart(failed=1)
+    result = resumed.run(failed=1)
 
     result.stdout.fnmatch_lines(["*was resumed here*did not resume it*"])
 
@@ -170,9 +170,9 @@ def test_a_run_that_was_resumed_in_the_test_does_not_hide_what_belongs_to_the_te
     """When the test's body ended is read off the recording; a resumption must not be taken for that."""
     more = TEST + "    log.takes = 99\n    shop.clerk(log).run_sync('another')\n"
     (resumed.path / "test_order.py").write_text(more.replace("len(golden_run.runs) == 1", "golden_run.runs"))
-    resumed.run_apart("--record-golden", passed=1)
+    resumed.run("--record-golden", passed=1)
     (resumed.path / "test_order.py").write_text(TEST.replace("len(golden_run.runs) == 1", "golden_run.runs"))
 
-    result = resumed.run_apart(failed=1)
+    result = resumed.run(failed=1)
 
     result.stdout.fnmatch_lines(["*was not asked for: goal 'another'*"])

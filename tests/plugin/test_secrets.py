@@ -64,7 +64,11 @@ FORMS = {
     "in base64 for URLs": base64.urlsafe_b64encode(f"a{VALUE}~~~".encode()).decode(),
     "in JSON in JSON": QUOTED,
     "in HTML": html.escape(VALUE),
+    "in HTML of Go": VALUE.replace("&", "&amp;").replace("+", "&#43;"),
+    "in HTML of Mustache": VALUE.replace("&", "&amp;").replace("/", "&#x2F;"),
     "in hexadecimal": VALUE.encode().hex(),
+    "in hexadecimal capitals": VALUE.encode().hex().upper(),
+    "as a fingerprint": VALUE.encode().hex(":").upper(),
 }
 
 
@@ -72,6 +76,18 @@ FORMS = {
 def test_a_value_is_found_in_every_form(text):
     (hit, *_) = gate().search(result({"text": [text]}))
     assert (hit.rule, hit.where) == ("MY_API_KEY", "run run, seq 1, ToolCallCompleted.result.text[0]")
+
+
+def test_a_value_with_quotes_is_found_in_other_html_and_in_base64_of_json():
+    value = "Tr0ub4dor" + "\"'" + "horse"
+    plain = html.escape(value, quote=False)
+    texts = [
+        plain.replace('"', "&#34;").replace("'", "&#39;"),
+        plain.replace('"', "&quot;").replace("'", "&#39;"),
+        base64.b64encode(json.dumps({"auth": value}).encode()).decode(),
+    ]
+    for text in texts:
+        assert gate(value).search(result(text)), text
 
 
 def test_a_value_of_many_lines_is_found_at_every_depth_of_json():
@@ -185,6 +201,14 @@ def test_what_only_reads_like_a_key_is_let_through(text):
         "SIGNING_KEY_V2",
         "MYSQL_PWD",
         "DB_PASS",
+        "DBPASS",
+        "SSHPASS",
+        "SMTPPASS",
+        "DBPWD",
+        "SESSION_COOKIE",
+        "COOKIES",
+        "SENTRY_DSN",
+        "DSN",
     ],
 )
 def test_credentials_are_told_by_their_names(name):
@@ -192,7 +216,11 @@ def test_credentials_are_told_by_their_names(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["PWD", "OLDPWD", "PATH", "GIT_AUTHOR_NAME", "KEYBOARD", "TOKENIZERS_PARALLELISM", "COMPASS", "HOME"]
+    "name",
+    [
+        *("PWD", "OLDPWD", "PATH", "GIT_AUTHOR_NAME", "KEYBOARD", "TOKENIZERS_PARALLELISM", "HOME"),
+        *("COMPASS", "PROXY_BYPASS", "ENCOMPASS_DIR", "TWOPASS", "PASSENGER", "COOKIECUTTER"),
+    ],
 )
 def test_other_variables_are_none(name):
     assert not is_named_like_one(name)
@@ -227,6 +255,18 @@ def test_what_is_said_about_a_credential_is_none():
     credentials = Credentials()
     credentials.note({"TOKEN_URL": "https://login.example.org", "AUTH_URL": "https://me:s3cr3t-one@example.org"})
     assert set(credentials.needles.values()) == {"AUTH_URL"}
+
+
+def test_a_dsn_is_one_if_it_holds_one_and_so_is_its_password():
+    credentials = Credentials()
+    credentials.note({"PLAIN_DSN": "host=localhost dbname=shop", "COOKIE_DOMAIN": "shop.example.org"})
+    assert not credentials.needles
+    password = "hunter2" + "%40hunter2"
+    url = f"postgresql://shop:{password}@db/shop"
+    credentials.note({"MAIN_DSN": "host=db password=" + "hunter2hunter2", "PG_DSN": url})
+    assert {"PG_DSN", "MAIN_DSN"} == set(credentials.needles.values())
+    assert credentials.needles[password] == credentials.needles["hunter2" + "@hunter2"] == "PG_DSN"
+    assert "postgresql" not in credentials.needles
 
 
 def test_allowed_variables_are_none():
@@ -324,8 +364,9 @@ def test_a_recording_with_a_secret_is_refused_and_nothing_is_shown(leaky, where)
     result.stdout.fnmatch_lines(
         [
             f"E   golden run not recorded: the value of MY_API_KEY is in run *, {PLACES[where]}*",
-            "E   Nothing was written; no fixture was written. What was found is not shown anywhere.",
+            "E   What was found is shown nowhere, and no fixture was written.",
             "E       golden_redact = <a regular expression that matches it> => [[]redacted[]]",
+            "E   If it is no secret, say so in the configuration file:",
             "E       golden_secrets_allow = MY_API_KEY",
             "*1 not saved because of a secret",
         ]
@@ -354,7 +395,9 @@ def test_the_old_fixture_stays_as_it_was(leaky):
     before = leaky.state
     leaky.write(test_leak=TEST.format(where="result"))
     result = leaky.run("--golden-mode=all", failed=1)
-    result.stdout.fnmatch_lines(["E   Nothing was written; testdata/golden/test_leak/test_leak.db is as it was.*"])
+    result.stdout.fnmatch_lines(
+        ["E   What was found is shown nowhere, and testdata/golden/test_leak/test_leak.db is as it was."]
+    )
     assert leaky.state == before
 
 
@@ -378,7 +421,7 @@ def test_what_the_test_printed_is_scrubbed_beside_the_refusal(leaky):
 
 def test_xdist_carries_nothing_of_it(leaky):
     leaky.write(test_leak=TEST.format(where="result") + "    print(secret)\n")
-    result = leaky.run_apart("--record-golden", "-n1", "-l", "--junitxml=junit.xml", failed=1)
+    result = leaky.run("--record-golden", "-n1", "-l", "--junitxml=junit.xml", failed=1)
     result.stdout.fnmatch_lines(["E   golden run not recorded: the value of MY_API_KEY is in run *"])
     assert SECRET not in everywhere(leaky, result)
 
@@ -424,7 +467,7 @@ def test_a_key_in_a_tests_id_is_refused_without_its_path(leaky):
     result.stdout.fnmatch_lines(
         [
             "E   golden run not recorded: the value of MY_API_KEY is in the test's id",
-            "E   Nothing was written. What was found is not shown anywhere.",
+            "E   What was found is shown nowhere, and nothing was written.",
             "E   A test's id is never rewritten: give its parameters ids, *",
         ]
     )

@@ -103,11 +103,11 @@ def test_the_report_says_that_the_test_failed(parts):
 
 def test_workers_report_them_too(parts):
     parts.turn(total=42)
-    result = parts.run_apart("-n1", "-v", "--record-golden")
+    result = parts.run("-n1", "-v", "--record-golden")
     assert result.parseoutcomes()["passed"] == 1
     assert len(parts.fixtures) == 1
     parts.turn(total=43)
-    result = parts.run_apart("-n1", "--record-golden")
+    result = parts.run("-n1", "--record-golden")
     assert _counts(result) == {"passed": 1}
     _break(parts)
-    assert _counts(parts.run_apart("-n1", "--record-golden")) == {"failed": 2}
+    assert _counts(parts.run("-n1", "--record-golden")) == {"failed": 2}

@@ -80,4 +80,4 @@ def test_the_extension_keeps_text_alone():
 def test_the_plugin_does_not_import_syrupy(project):
     project.write(test_plain="import sys\ndef test_plain(): assert 'pytest_starling.syrupy' not in sys.modules\n")
 
-    project.run_apart("-p", "no:syrupy", passed=1)
+    project.run_anew("-p", "no:syrupy", passed=1)

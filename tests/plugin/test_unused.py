@@ -145,7 +145,7 @@ PARTS = {
     "a deselected test": ["--deselect", "test_a.py::test_two"],
     "an ignored module": ["--ignore", "test_a.py"],
     "workers": ["-n2"],
-    "workers with a keyword": ["-n2", "-k", "one"],
+    "workers with a keyword": ["-n1", "-k", "one"],
     "groups of workers": ["-n2", "--dist=loadgroup"],
 }
 
@@ -329,7 +329,7 @@ def test_off_does_not_look(stale):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--golden-unused=fail"], ["-o", "golden_unused=fail"], ["--golden-unused=fail", "-n2"]]
+    "arguments", [["--golden-unused=fail"], ["-o", "golden_unused=fail"], ["--golden-unused=fail", "-n1"]]
 )
 def test_fail_lets_the_session_fail(stale, arguments):
     result = stale.run(*arguments, passed=1)
@@ -370,7 +370,7 @@ HINDRANCES = {
     "a deselected plain test": (["--deselect", "test_b.py::test_plain"], "", "some tests were left out"),
     "a module": (["test_a.py"], "", "the command line says what to run"),
     "a node id": (["test_a.py::test_one"], "", "the command line says what to run"),
-    "workers with a keyword": (["-n2", "-k", "one"], "", "some tests were left out"),
+    "workers with a keyword": (["-n1", "-k", "one"], "", "some tests were left out"),
     "a failed test": ([], FAILING, "not everything passed"),
     "a stop at the first failure": (["-x"], FAILING, "not everything passed"),
     "an interruption": ([], "\ndef test_stop(): pytest.exit('enough')\n", "not everything passed"),

@@ -236,7 +236,7 @@ def test_however_xdist_deals_tests_out(several, dist):
         "import pytest, support\n"
         "@pytest.mark.golden_run\n@pytest.mark.xdist_group('g')\ndef test_b(): support.handle()\n"
     )
-    output = several.run_apart("-n2", f"--dist={dist}", "--record-golden", passed=7).stdout.str()
+    output = several.run("-n2", f"--dist={dist}", "--record-golden", passed=7).stdout.str()
     assert output.count("golden: 7 tests, recording what is missing or diverges in testdata/golden") == 1
     assert output.count("recorded  testdata/golden/") == 7
     assert len(several.fixtures) == 7

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from starling.event import AssistantMessageCompleted, SideEffectRecorded, ToolCallScheduled, validate
 from starling.fixture import read_fixture
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path("examples/support_agent")
@@ -19,9 +19,7 @@ FIXTURES = sorted(path.relative_to(ROOT) for path in (ROOT / GOLDEN).rglob("*.db
 
 def run(folder, *command):
     keyless = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "CI", "PYTEST_"))}
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=keyless, capture_output=True, text=True, check=False
-    )
+    return forked.run([sys.executable, *command], cwd=folder, env=keyless)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```python\n(.*?)```", README, re.DOTALL))
@@ -26,24 +28,27 @@ def project(tmp_path):
     return tmp_path
 
 
+def keyless():
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "CI", "PYTEST_"))}
+
+
 def run_pytest(project, *arguments):
-    keyless = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "CI", "PYTEST_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=project,
-        env=keyless,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return forked.run(command, cwd=project, env=keyless())
+
+
+def run_pytest_anew(project, *arguments):
+    """In an interpreter of its own, as a reader does."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=project, env=keyless(), capture_output=True, text=True, check=False)
 
 
 def test_the_quickstart_records_and_replays(project):
-    recorded = run_pytest(project, "--record-golden")
+    recorded = run_pytest_anew(project, "--record-golden")
     assert recorded.returncode == 0, recorded.stdout
     assert (project / "testdata/golden/test_clock/test_tells_the_time.db").is_file()
     (project / "conftest.py").unlink()  # no server, no key
-    replayed = run_pytest(project)
+    replayed = run_pytest_anew(project)
     assert replayed.returncode == 0, replayed.stdout
 
 
@@ -80,18 +85,20 @@ def test_the_changes_that_the_quickstart_names_are_caught(tmp_path, recorded_onc
     assert run_pytest(project).returncode == 0
 
 
-def test_the_demo_runs_and_shows_seq_kind_and_class():
+@pytest.fixture(scope="module")
+def demo():
     script = command("demo").rpartition(" && ")[2].split()[-1]
-    done = subprocess.run([sys.executable, ROOT / script], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"golden run diverged at seq 1 of \d+ \(RunStarted\): payload", done.stdout)
+    return subprocess.run([sys.executable, ROOT / script], capture_output=True, text=True, check=False)
 
 
-def test_the_picture_in_the_readme_is_what_the_demo_prints():
+def test_the_demo_runs_and_shows_seq_kind_and_class(demo):
+    assert demo.returncode == 0, demo.stdout
+    assert re.search(r"golden run diverged at seq 1 of \d+ \(RunStarted\): payload", demo.stdout)
+
+
+def test_the_picture_in_the_readme_is_what_the_demo_prints(demo):
     (picture,) = re.findall(r"<!-- picture -->\n```text\n(.*?)```", README, re.DOTALL)
-    script = command("demo").rpartition(" && ")[2].split()[-1]
-    shown = subprocess.run([sys.executable, ROOT / script], capture_output=True, text=True, check=False).stdout
-    printed = [line.rstrip() for line in shown.splitlines()]
+    printed = [line.rstrip() for line in demo.stdout.splitlines()]
     for line in picture.splitlines():
         assert line.rstrip() in printed or line.strip() in ("", "…"), line
 

@@ -31,7 +31,7 @@ def test_the_plugin_uses_public_packages_of_the_runtime_only(path):
 
 
 def test_importing_starling_brings_in_nothing_heavy():
-    heavy = ["pydantic", "sqlite3", "asyncio", "openai", "httpx", "httpx2", "cbor2", "pytest"]
+    heavy = ["pydantic", "sqlite3", "psycopg", "asyncio", "openai", "httpx", "httpx2", "cbor2", "pytest"]
     code = f"import sys, starling; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,13 +10,13 @@ import traceback
 from contextlib import aclosing
 
 import pytest
+from kits import collect
 
-from starling import ambient
+from starling import Agent, Budget, Config, MemoryLog, ambient
 from starling.errors import (
     AuthError,
+    BudgetExceededError,
     InvalidStreamError,
-    LiveCallError,
-    MissingExtraError,
     NetworkError,
     ProviderError,
     RateLimitError,
@@ -37,8 +37,9 @@ from starling.provider import (
     assemble,
 )
 from starling.provider.openai import OpenAI
-from starling.testing._openai_server import OpenAIServer, Reply
+from starling.testing._openai_server import OpenAIServer
 from starling.testing._script import Script, Turn
+from starling.testing._wire import Reply, sse_event
 
 REQUEST = Request(model="gpt-x", system_prompt="Be terse.", messages=(Message(role="user", content="hi"),))
 KEY = "not-a-real-key"
@@ -48,10 +49,6 @@ KEY = "not-a-real-key"
 def bare_environment(monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_ADMIN_KEY", ambient.REPLAY_VARIABLE):
         monkeypatch.delenv(name, raising=False)
-
-
-async def collect(provider, request=REQUEST):
-    return [chunk async for chunk in provider.stream(request)]
 
 
 async def ask(script, request=REQUEST, **options):
@@ -101,7 +98,7 @@ async def test_parallel_tools_with_fragmented_arguments():
 async def test_arguments_arrive_piece_by_piece():
     with OpenAIServer([Reply(turn=Script().tool_call("t", '{"a":1}').turns[0], fragment=3)]) as server:
         async with OpenAI(base_url=server.base_url) as provider:
-            chunks = await collect(provider)
+            chunks = await collect(provider, REQUEST)
     assert [chunk.args for chunk in chunks if isinstance(chunk, ToolUseDelta)] == ['{"a', '":1', "}"]
 
 
@@ -189,9 +186,9 @@ async def test_one_failure_is_one_request():
     with OpenAIServer(script) as server:
         async with OpenAI(base_url=server.base_url) as provider:
             with pytest.raises(ServerError):
-                await collect(provider)
+                await collect(provider, REQUEST)
             assert len(server.requests) == 1
-            assert assemble(await collect(provider)).text == "up"
+            assert assemble(await collect(provider, REQUEST)).text == "up"
 
 
 async def test_connection_refused():
@@ -200,7 +197,7 @@ async def test_connection_refused():
         port = unused.getsockname()[1]
         provider = OpenAI(base_url=f"http://127.0.0.1:{port}/v1")
         with pytest.raises(NetworkError, match="the connection failed") as caught:
-            await collect(provider)
+            await collect(provider, REQUEST)
     assert caught.value.status is None
     assert caught.value.__cause__ is not None
 
@@ -213,7 +210,7 @@ async def test_a_timeout():
     with OpenAIServer(Script().text("half").hang()) as server:
         async with OpenAI(base_url=server.base_url, timeout=0.05) as provider:
             with pytest.raises(NetworkError, match="Timeout"):
-                await collect(provider)
+                await collect(provider, REQUEST)
 
 
 def length_of(turn):
@@ -266,6 +263,45 @@ async def test_the_key_is_in_no_message_and_no_traceback(script):
     assert KEY not in repr(OpenAI(api_key=KEY))
 
 
+async def test_a_key_that_the_connection_quotes_is_in_no_message_and_no_traceback():
+    import httpx2
+
+    class Quoting(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            raise httpx2.ProxyError(f"no way for {request.headers['authorization']}")
+
+    async with httpx2.AsyncClient(transport=Quoting()) as client:
+        with pytest.raises(NetworkError) as caught:
+            await collect(OpenAI(api_key=KEY, http_client=client), REQUEST)
+    assert "no way for Bearer [redacted]" in str(caught.value)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+# --- budgets ---
+
+
+def counted(text, said):
+    """An event of a server that counts as it goes (vLLM's continuous_usage_stats)."""
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": None}]
+    return sse_event({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": said}})
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit"), [(Budget(max_output_tokens=5), "output_tokens"), (Budget(max_usd=0.00007), "usd")]
+)
+async def test_a_budget_trips_in_the_middle_of_an_answer_and_keeps_its_text(budget, limit):
+    body = counted("one ", 3) + counted("two ", 6) + counted("three", 9)
+    with OpenAIServer([Reply(body=body, linger=True)]) as server:
+        async with OpenAI(base_url=server.base_url) as provider:
+            agent = Agent(provider, Config(model="gpt-4o"), MemoryLog(), budget=budget)
+            with pytest.raises(BudgetExceededError):
+                await agent.run_with_id("run", "go")
+            assert await asyncio.to_thread(server.disconnected.wait, 30)
+    exceeded = (await agent.log.read("run"))[-2].decode()
+    assert (exceeded.limit, exceeded.where, exceeded.partial_text) == (limit, "mid_stream", "one two ")
+    assert exceeded.partial_tokens == 6
+
+
 # --- ending a call early ---
 
 
@@ -300,9 +336,9 @@ async def test_closing_the_iterator_closes_the_connection():
 def test_one_adapter_serves_several_event_loops_in_turn_and_leaves_nothing_open():
     with OpenAIServer(Script().text("1").turn().text("2").turn().text("3")) as server:
         provider = OpenAI(base_url=server.base_url)
-        texts = [assemble(asyncio.run(collect(provider))).text for _ in range(3)]
+        texts = [assemble(asyncio.run(collect(provider, REQUEST))).text for _ in range(3)]
         assert texts == ["1", "2", "3"]
-        assert not provider._clients
+        assert not provider._clients.loops
     gc.collect()  # a connection left open would warn here, and warnings are errors
 
 
@@ -313,7 +349,7 @@ def test_one_adapter_serves_two_event_loops_at_once():
     with OpenAIServer(script) as server:
         provider = OpenAI(base_url=server.base_url)
         threads = [
-            threading.Thread(target=lambda: texts.append(assemble(asyncio.run(collect(provider))).text))
+            threading.Thread(target=lambda: texts.append(assemble(asyncio.run(collect(provider, REQUEST))).text))
             for _ in range(2)
         ]
         for thread in threads:
@@ -326,27 +362,27 @@ def test_one_adapter_serves_two_event_loops_at_once():
 async def test_a_loops_connection_is_used_again_and_closing_is_not_final():
     with OpenAIServer(Script().text("1").turn().text("2").turn().text("3")) as server:
         provider = OpenAI(base_url=server.base_url)
-        await collect(provider)
-        client = await provider._client()
-        await collect(provider)
-        assert await provider._client() is client
+        await collect(provider, REQUEST)
+        client = await provider._clients.get()
+        await collect(provider, REQUEST)
+        assert await provider._clients.get() is client
         first, second = server.requests
         assert first.peer == second.peer
         await provider.aclose()
         await provider.aclose()
-        assert assemble(await collect(provider)).text == "3"
+        assert assemble(await collect(provider, REQUEST)).text == "3"
         await provider.aclose()
 
 
 def test_a_loop_that_stopped_without_a_word_is_forgotten():
     provider = OpenAI(api_key=KEY)
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(provider._client())
+    loop.run_until_complete(provider._clients.get())
     loop.close()
 
     async def again():
-        await provider._client()
-        assert list(provider._clients) == [asyncio.get_running_loop()]
+        await provider._clients.get()
+        assert provider._clients.loops == (asyncio.get_running_loop(),)
 
     asyncio.run(again())
 
@@ -368,7 +404,7 @@ def test_a_key_that_no_header_can_carry_is_refused_unquoted():
 async def test_a_line_end_after_the_key_is_not_part_of_it():
     with OpenAIServer(Script().text("x")) as server:
         async with OpenAI(base_url=server.base_url, api_key=f"{KEY}\n") as provider:
-            await collect(provider)
+            await collect(provider, REQUEST)
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
@@ -376,7 +412,7 @@ async def test_the_key_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
     with OpenAIServer(Script().text("x")) as server:
         async with OpenAI(base_url=server.base_url) as provider:
-            await collect(provider)
+            await collect(provider, REQUEST)
     assert server.requests[0].headers["authorization"] == "Bearer from-the-environment"
 
 
@@ -384,7 +420,7 @@ async def test_an_empty_key_sends_none_whatever_the_environment_says(monkeypatch
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-environment")
     with OpenAIServer(Script().text("x")) as server:
         async with OpenAI(base_url=server.base_url, api_key="") as provider:
-            await collect(provider)
+            await collect(provider, REQUEST)
     assert "authorization" not in server.requests[0].headers
 
 
@@ -392,54 +428,21 @@ async def test_the_base_url_comes_from_the_environment(monkeypatch):
     with OpenAIServer(Script().text("x")) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         async with OpenAI() as provider:
-            assert assemble(await collect(provider)).text == "x"
+            assert assemble(await collect(provider, REQUEST)).text == "x"
 
 
 async def test_the_api_version_is_the_prefix_of_the_vendors_own_url():
     provider = OpenAI(api_key=KEY, api_version="v7")
-    assert str((await provider._client()).base_url) == "https://api.openai.com/v7/"
+    assert str((await provider._clients.get()).base_url) == "https://api.openai.com/v7/"
     await provider.aclose()
-
-
-class Replaying:
-    replaying = True
-
-    def __init__(self):
-        self.refusals = []
-
-    def begin(self, intent):
-        raise AssertionError
-
-    def refused(self, error):
-        self.refusals.append(error)
-
-
-async def test_while_replaying_no_key_is_needed_and_nothing_is_sent():
-    session = Replaying()
-    with OpenAIServer(Script().text("x")) as server:
-        with ambient.override(session):
-            keyless = OpenAI()
-            with pytest.raises(LiveCallError, match="openai gpt-x"):
-                OpenAI(base_url=server.base_url).stream(REQUEST)
-        assert server.requests == ()
-    assert len(session.refusals) == 1
-    with pytest.raises(AuthError, match="OPENAI_API_KEY"):
-        await collect(keyless)
-
-
-def test_without_the_package_the_error_is_the_line_that_mends_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(MissingExtraError) as caught:
-        OpenAI(api_key=KEY)
-    assert str(caught.value) == "pip install 'pytest-starling[openai]'"
 
 
 async def test_a_server_that_does_not_hang_up_after_the_end_costs_the_connection_not_the_answer():
     turns = Script().text("1").turn().text("2").turns
     with OpenAIServer([Reply(turn=turns[0], linger=True), turns[1]]) as server:
         async with OpenAI(base_url=server.base_url) as provider:
-            assert assemble(await collect(provider)).text == "1"
-            assert assemble(await collect(provider)).text == "2"
+            assert assemble(await collect(provider, REQUEST)).text == "1"
+            assert assemble(await collect(provider, REQUEST)).text == "2"
         first, second = server.requests
         assert first.peer != second.peer
 

@@ -84,6 +84,8 @@ def test_stream_options_are_added_to_ours():
     sent = arguments(params={"stream_options": {"include_obfuscation": False}})
     assert sent["stream_options"] == {"include_usage": True, "include_obfuscation": False}
     assert "extra_body" not in sent
+    nested = arguments(params={"extra_body": {"stream_options": {"include_obfuscation": False}}})
+    assert nested == sent
 
 
 def test_the_requests_own_params_are_left_alone():
@@ -103,6 +105,18 @@ def test_the_requests_own_params_are_left_alone():
         ({"params": {"stream_options": 1}}, "params.stream_options"),
         ({"params": {"stop": ["a"]}, "stop_sequences": ("b",)}, "params.stop"),
         ({"params": {"top_k": 1}, "top_k": 2}, "params.top_k"),
+        ({"params": {"max_tokens": 1}, "max_output_tokens": 2}, "params.max_tokens"),
+        ({"params": {"max_completion_tokens": 1}, "max_output_tokens": 2}, "params.max_completion_tokens"),
+        (
+            {"params": {"max_completion_tokens": 1}, "max_output_tokens": 2, "max_tokens_name": "max_tokens"},
+            "params.max_completion_tokens",
+        ),
+        ({"params": {"modalities": ["text", "audio"]}}, "params.modalities"),
+        ({"params": {"extra_body": 1}}, "params.extra_body"),
+        ({"params": {"extra_body": {"stream": False}}}, "params.extra_body.stream"),
+        ({"params": {"extra_body": {"n": 2}}}, "params.extra_body.n"),
+        ({"params": {"extra_body": {"stop": "a"}}, "stop_sequences": ("b",)}, "params.extra_body.stop"),
+        ({"params": {"seed": 1, "extra_body": {"seed": 2}}}, "params.extra_body.seed"),
     ],
 )
 def test_what_cannot_be_passed_through_is_refused_by_name(fields, field):

@@ -170,7 +170,13 @@ def test_a_stream_that_breaks_off_is_a_network_error(events):
         ([b'{"choices":[1]}'], "choices is not a list of objects"),
         ([event({"content": ["x"]})], "content is not text"),
         ([b'{"choices":[{"delta":"x"}]}'], "delta is not an object"),
+        ([b'{"choices":[{"index":0},{"index":1}]}'], "there is more than one choice"),
         ([event({"function_call": {"name": "a"}})], "function_call was used in place of tool_calls"),
+        (
+            [event({"content": "Look:", "images": [{"type": "image_url"}]})],
+            "images are a part of the answer that no chunk can carry",
+        ),
+        ([event({"audio": {"transcript": "Hello"}})], "audio is a part of the answer that no chunk can carry"),
         ([call(0, "c1", arguments="{}"), STOP, DONE], 'tool call "c1" has no name'),
     ],
 )
@@ -186,7 +192,9 @@ def test_what_the_wire_does_not_allow_is_named(events, problem):
         ({"error": {"message": "busy", "type": "server_error"}}, ServerError, ": busy"),
         ({"error": {"message": "slow", "code": "rate_limit_exceeded"}}, RateLimitError, ": slow"),
         ({"error": {"message": "slow", "code": 429}}, RateLimitError, " (status 429): slow"),
+        ({"error": {"message": "slow", "code": "429"}}, RateLimitError, " (status 429): slow"),
         ({"error": {"message": "who", "code": "invalid_api_key"}}, AuthError, ": who"),
+        ({"type": "error", "message": "slow", "code": "rate_limit_exceeded"}, RateLimitError, ": slow"),
         ({"error": {"message": "bad", "type": "invalid_request_error"}}, ProviderError, ": bad"),
         ({"error": "plain"}, ProviderError, ": plain"),
         ({"object": "error", "message": "vllm", "code": 500}, ServerError, " (status 500): vllm"),

@@ -1,12 +1,22 @@
 """Failures are classed by status or by cause, and worded as RunFailed records them."""
 
+import http.client
 import socket
 import ssl
+import urllib.error
+from inspect import isclass
 
+import botocore.exceptions
+import httpx
+import httpx2
 import pytest
+import urllib3.exceptions
 
 from starling.errors import AuthError, NetworkError, ProviderError, RateLimitError, ServerError
-from starling.provider import classify_transport, provider_error_text, wrap_http_status
+from starling.provider import Request, classify_transport, provider_error_text, wrap_http_status
+from starling.provider._transport import is_transport_error
+from starling.provider.anthropic import Anthropic
+from starling.provider.openai import OpenAI
 
 
 @pytest.mark.parametrize(
@@ -61,6 +71,113 @@ def test_the_network_is_found_below_an_sdks_own_exception():
     wrapped = VendorError("Connection error.")
     wrapped.__cause__ = ConnectionResetError("reset")
     assert type(classify_transport(wrapped, provider="p")) is NetworkError
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        httpx.RemoteProtocolError("peer closed connection without sending complete message body"),
+        httpx.ReadTimeout(""),
+        httpx2.RemoteProtocolError("incomplete chunked read"),
+        httpx2.ConnectError("refused"),
+        httpx2.DecodingError("malformed gzip"),
+        urllib3.exceptions.ProtocolError("Connection broken"),
+        urllib3.exceptions.IncompleteRead(3, 4),
+        urllib3.exceptions.ReadTimeoutError(None, "/", "Read timed out."),
+        urllib3.exceptions.NewConnectionError(None, "refused"),
+        urllib3.exceptions.SSLError("no such certificate"),
+        botocore.exceptions.ConnectionClosedError(endpoint_url="https://x"),
+        botocore.exceptions.ResponseStreamingError(error="broken"),
+        http.client.RemoteDisconnected("no answer"),
+    ],
+    ids=repr,
+)
+def test_what_an_http_client_says_of_a_broken_line_is_a_network_error(cause):
+    assert type(classify_transport(cause, provider="p")) is NetworkError
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        httpx.InvalidURL("no host"),
+        httpx2.UnsupportedProtocol("no scheme"),
+        httpx2.LocalProtocolError("Illegal header value"),
+        httpx2.CookieConflict("two of a name"),
+        urllib3.exceptions.LocationParseError("x"),
+        urllib.error.URLError("unknown url type"),
+        urllib.error.HTTPError("http://x", 404, "Not Found", http.client.HTTPMessage(), None),
+        botocore.exceptions.HTTPClientError(error=ValueError("a header of two lines")),
+        FileNotFoundError("no such file of certificates"),
+    ],
+    ids=repr,
+)
+def test_what_an_http_client_says_of_a_mistake_is_not(mistake):
+    assert type(classify_transport(mistake, provider="p")) is ProviderError
+
+
+def test_an_exception_that_may_mean_either_is_judged_by_its_cause():
+    either = urllib.error.URLError("refused")
+    either.__context__ = ConnectionRefusedError()
+    assert type(classify_transport(either, provider="p")) is NetworkError
+
+
+MISTAKES = {
+    "httpcore": "ConnectionNotAvailable LocalProtocolError UnsupportedProtocol",
+    "httpx": """CookieConflict HTTPError HTTPStatusError InvalidURL LocalProtocolError RequestError RequestNotRead
+        ResponseNotRead StreamClosed StreamConsumed StreamError TooManyRedirects UnsupportedProtocol""",
+    "urllib3.exceptions": """BodyNotHttplibCompatible ClosedPoolError FullPoolError HTTPError HeaderParsingError
+        HostChangedError LocationParseError LocationValueError MaxRetryError PoolError ProxySchemeUnknown
+        ProxySchemeUnsupported RequestError ResponseError TimeoutStateError URLSchemeUnknown UnrewindableBodyError""",
+    "requests.exceptions": """HTTPError InvalidHeader InvalidJSONError InvalidProxyURL InvalidSchema InvalidURL
+        JSONDecodeError MissingSchema RequestException RetryError StreamConsumedError TooManyRedirects URLRequired
+        UnrewindableBodyError""",
+}
+"""What is not the network's, of all that a client's module has: mistakes, answers, and bases that say nothing yet."""
+
+
+@pytest.mark.parametrize(
+    ("module", "mistakes"),
+    [
+        *MISTAKES.items(),
+        ("httpcore2", MISTAKES["httpcore"]),
+        ("httpx2", MISTAKES["httpx"]),
+    ],
+)
+def test_all_other_exceptions_of_a_client_are_the_networks(module, mistakes):
+    """A version of a client that brings a new exception is seen here."""
+    members = vars(pytest.importorskip(module)).values()
+    kinds = [
+        kind for kind in members if isclass(kind) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+    ]
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] == module.partition(".")[0]]
+    assert {kind.__name__ for kind in own if not is_transport_error(kind.__new__(kind))} == set(mistakes.split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "ConnectionError",
+        "EndpointConnectionError",
+        "IncompleteReadError",
+        "ProxyConnectionError",
+        "ReadTimeoutError",
+        "ResponseStreamingError",
+        "SSLError",
+    ],
+)
+def test_what_botocore_says_of_a_broken_line_is_a_network_error(name):
+    kind = getattr(botocore.exceptions, name)
+    assert is_transport_error(kind.__new__(kind))
+
+
+@pytest.mark.parametrize("adapter", [OpenAI, Anthropic])
+async def test_an_address_without_a_scheme_is_a_mistake_below_an_sdks_connection_error_too(adapter):
+    async with adapter(base_url="nowhere", api_key="") as provider:
+        with pytest.raises(ProviderError, match="UnsupportedProtocol") as caught:
+            [chunk async for chunk in provider.stream(Request(model="m"))]
+    assert type(caught.value) is ProviderError
 
 
 def test_a_suppressed_context_is_not_a_cause():

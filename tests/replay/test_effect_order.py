@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import os
 import threading
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from starling import MemoryLog, replay, step, tool
 from starling.agent import CustomLoop
 from starling.event import Kind
 from starling.provider import Message, Request
+from starling.step._turns import _business
 from starling.testing import ScriptedProvider
 from tests.agent_kit import MODEL, agent, calls, diverges, record, replays
 from tests.damaged_runs import relinked
@@ -603,3 +605,14 @@ async def test_a_pool_whose_first_job_is_the_fastest(collected):
     recorded = await record(agent(calls("pool"), pool))
     for _ in range(20):
         await replays(recorded, agent(calls("pool"), pool))
+
+
+@pytest.mark.parametrize(("load", "times"), [(0.0, 1.0), (0.5, 1.0), (3.0, 3.0), (500.0, 8.0), (None, 1.0)])
+def test_a_busy_machine_is_given_time_to_run_its_threads(monkeypatch, load, times):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    if load is None:
+        monkeypatch.delattr(os, "getloadavg")
+    else:
+        monkeypatch.setattr(os, "getloadavg", lambda: (2 * load, 0.0, 0.0))
+
+    assert _business() == times

@@ -368,14 +368,14 @@ async def test_after_redaction_no_secret_is_in_the_files_bytes(tmp_path_factory,
     def at(place):
         return secret if place in places else place
 
-    def today():
-        @tool(description=f"Knows {at('description')}")
-        async def know(what: object = None) -> object:
-            await step.side_effect("look", lambda: [at("effect")])
-            if "error" in places:
-                raise ValueError(secret)
-            return filled(result, secret)
+    @tool(description=f"Knows {at('description')}")
+    async def know(what: object = None) -> object:
+        await step.side_effect("look", lambda: [at("effect")])
+        if "error" in places:
+            raise ValueError(secret)
+        return filled(result, secret)
 
+    def today():
         script = ScriptedProvider().reasoning(at("reasoning"), signature=at("reasoning").encode())
         script.tool_call("know", {"what": filled(argument, secret)}).turn().text(at("answer"))
         return agent(script, know, system_prompt=at("prompt"), tool_errors="report")
@@ -388,9 +388,10 @@ async def test_after_redaction_no_secret_is_in_the_files_bytes(tmp_path_factory,
     run = replace(run, events=redact_run(run.events, redact, requests=session.requests))
     path = tmp_path_factory.mktemp("redacted") / "run.db"
     fixture = Fixture(test_id="t", recorded_at="2026-01-01T00:00:00+00:00", versions={}, runs=(run,))
-    written = write_fixture(path, fixture)
-    assert secret.encode() not in written.read_bytes()
-    replaying = ReplayingSession(read_fixture(written).runs, ReplayOptions(redact=redact))
+    with write_fixture(path, fixture) as written:
+        assert secret.encode() not in written.path.read_bytes()
+        kept_runs = read_fixture(written.path).runs
+    replaying = ReplayingSession(kept_runs, ReplayOptions(redact=redact))
     with ambient.activate(replaying):
         await today().run(f"go {at('goal')}")
     replaying.finish()

@@ -158,6 +158,7 @@ FOUND = [
     ("socket.gethostbyname()", lambda: socket.gethostbyname("127.0.0.1")),
     ("socket.gethostbyaddr() by socket", lambda: socket.getfqdn("127.0.0.1")),
     ("socket.gethostbyname()", lambda: socket.gethostbyname_ex("127.0.0.1")),
+    ("socket.getnameinfo()", lambda: socket.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)),
 ]
 if hasattr(os, "getrandom"):
     FOUND.append(("os.getrandom()", lambda: os.getrandom(4)))

@@ -242,9 +242,13 @@ def _budget_error(text: str, trip: BudgetExceeded) -> BudgetExceededError:
 
 def _wall_clock_trip(run: Run, wall_clock_ms: int) -> BudgetExceeded:
     run.metrics.budget_exceeded("wall_clock")
-    return BudgetExceeded(
+    trip = BudgetExceeded(
         limit="wall_clock", cap=float(wall_clock_ms), actual=float(run.elapsed_ms()), where="mid_stream"
     )
+    said = run.unfinished
+    if said is None:
+        return trip
+    return replace(trip, turn_id=said.turn_id, partial_text=said.text, partial_tokens=said.output_tokens)
 
 
 def _out_of_time(run: Run, trip: BudgetExceeded) -> Ending:

@@ -11,7 +11,7 @@ from starling.agent._execute import execute
 from starling.agent._explanations import explain_prompt
 from starling.agent._parts import Part, beginning, continuation, seam_after
 from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError, RunCutOffError
-from starling.event import Kind, RunResumed, RunStarted, encode_payload
+from starling.event import Kind, RunResumed, RunStarted, ValidRun, encode_payload
 from starling.step._compare import carry_over, describe
 from starling.step._dialect import dialect_of
 from starling.step._divergence import Divergence, changes_between
@@ -46,7 +46,7 @@ class Recording:
         Raises:
             LogCorruptError: it does not begin with RunStarted, or a payload cannot be read.
         """
-        payloads = tuple(event.decode() for event in events)
+        payloads = events.decode() if isinstance(events, ValidRun) else tuple(event.decode() for event in events)
         if not payloads or not isinstance(payloads[0], RunStarted):
             run_id = events[0].run_id if events else ""
             raise LogCorruptError(f"run {run_id!r} does not begin with RunStarted", run_id=run_id, seq=1)

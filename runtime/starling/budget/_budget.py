@@ -23,8 +23,8 @@ class Budget:
     Attributes:
         max_input_tokens: estimated prompt tokens, checked before each model call.
         max_output_tokens: tokens produced, checked on each usage report of a stream.
-        max_usd: US dollars, checked on each usage report. Models without a price are not limited by it, so set a
-            token limit besides.
+        max_usd: US dollars, checked on each usage report. Models without a price, whose vendor states no cost, are not
+            limited by it, so set a token limit besides.
         max_wall_clock: seconds, or a `datetime.timedelta` (stored as seconds), from the start of the run to its end.
 
     Raises:

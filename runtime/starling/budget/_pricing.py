@@ -10,6 +10,7 @@ import logging
 import math
 import re
 from collections import ChainMap
+from typing import NamedTuple
 
 from starling.budget._prices import BUILT_IN, Price
 from starling.errors import AgentConfigError
@@ -22,9 +23,11 @@ _registered: dict[str, Price] = {}
 _prices = ChainMap(_registered, BUILT_IN)
 _warned: set[str] = set()
 
-# OpenRouter and Gemini put a path before the name; Bedrock a region and the vendor.
+# OpenRouter and Gemini put a path before the name; Bedrock a region and the vendor, and an ARN before those.
 _PREFIX = re.compile(
-    r"^(?:(?:models|openai|anthropic|google)/|(?:(?:us|us-gov|eu|apac|jp|au|global)\.)?(?:anthropic\.)?)"
+    r"^(?:(?:models|openai|anthropic|google)/|"
+    r"(?:arn:aws[a-z-]*:bedrock:[^/]*:(?:inference-profile|foundation-model)/)?"
+    r"(?:(?:us|us-gov|eu|apac|jp|au|global)\.)?(?:anthropic\.)?)"
 )
 # OpenAI dates snapshots -2024-07-18, once -0613, Anthropic -20250929 (on Vertex @20250929); Gemini numbers them -001,
 # Bedrock appends -v1:0.
@@ -38,6 +41,7 @@ def register_pricing(
     *,
     cache_read_per_mtok: float | None = None,
     cache_write_per_mtok: float | None = None,
+    cached_in_input: bool = False,
 ) -> None:
     """Set or override the price of a model in this process.
 
@@ -50,6 +54,8 @@ def register_pricing(
         out_per_mtok: USD per million output tokens.
         cache_read_per_mtok: USD per million tokens read from the prompt cache; None does not charge them apart.
         cache_write_per_mtok: the same for tokens written to it.
+        cached_in_input: whether the vendor counts cached tokens as input tokens as well (OpenAI and Gemini do,
+            Anthropic and Bedrock do not); those with a rate of their own are then not charged twice.
 
     Raises:
         AgentConfigError: the model has no name, or a rate is not a finite number.
@@ -70,12 +76,16 @@ def register_pricing(
         out_per_mtok=out_per_mtok,
         cache_read_per_mtok=cache_read_per_mtok,
         cache_write_per_mtok=cache_write_per_mtok,
+        cached_in_input=cached_in_input,
     )
     _warned.clear()
 
 
 def is_priced(model: str) -> bool:
-    """Whether `cost_usd` knows the model; ``Budget.max_usd`` has no effect on one that it does not know."""
+    """Whether `cost_usd` knows the model.
+
+    ``Budget.max_usd`` has no effect on one that it does not know, unless its vendor states the cost.
+    """
     return _price(model) is not None
 
 
@@ -89,9 +99,8 @@ def cost_usd(
 ) -> float:
     """What a model call costs, in US dollars.
 
-    Tokens read from or written to a prompt cache are charged only for a model that was registered with cache rates.
-    The built-in table has none: it computes exactly what the original program wrote into its logs, which charges
-    input and output alone.
+    Tokens read from or written to a prompt cache are charged at the model's own rates for them. (The original program
+    charges input and output alone.) Where the vendor counts them as input too, they are not charged twice.
 
     Args:
         model: the name of the model, with or without a snapshot's date.
@@ -107,13 +116,36 @@ def cost_usd(
     if price is None:
         _warn_once(model)
         return 0.0
+    read = _Cached(cache_read_tokens, price.cache_read_per_mtok)
+    written = _Cached(cache_create_tokens, price.cache_write_per_mtok)
+    counted_twice = read.charged + written.charged if price.cached_in_input or _is_routed(model) else 0
     # One division at the end: the order of operations decides the last bit, and replay compares the bits.
     return (
-        input_tokens * price.in_per_mtok
+        (input_tokens - counted_twice) * price.in_per_mtok
         + output_tokens * price.out_per_mtok
-        + cache_read_tokens * (price.cache_read_per_mtok or 0.0)
-        + cache_create_tokens * (price.cache_write_per_mtok or 0.0)
+        + read.cost
+        + written.cost
     ) / 1e6
+
+
+class _Cached(NamedTuple):
+    """Tokens that a prompt cache gave or took, and their rate, if they have one."""
+
+    tokens: int
+    per_mtok: float | None
+
+    @property
+    def charged(self) -> int:
+        return 0 if self.per_mtok is None else self.tokens
+
+    @property
+    def cost(self) -> float:
+        return self.tokens * (self.per_mtok or 0.0)
+
+
+def _is_routed(model: str) -> bool:
+    """Whether a gateway answers in OpenAI's shape, whose counts are OpenAI's whatever the model's vendor."""
+    return model.startswith(("openai/", "anthropic/", "google/"))
 
 
 def _price(model: str) -> Price | None:
@@ -121,7 +153,9 @@ def _price(model: str) -> Price | None:
 
 
 def _family(model: str) -> str:
-    return _SUFFIX.sub("", _PREFIX.sub("", model), count=1)
+    name = _SUFFIX.sub("", _PREFIX.sub("", model), count=1)
+    # OpenRouter writes claude-opus-4.6.
+    return name.replace(".", "-") if name.startswith("claude-") else name
 
 
 def _warn_once(model: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "make git diff show golden fixtures as text"
 DESCRIPTION = """\
@@ -23,6 +23,7 @@ Make `git diff`, `git log -p` and `git show` print golden fixtures as text. Two 
                   member of the team runs `starling git-setup` once.
 
 Running it again changes nothing."""
+EXAMPLES = ("starling git-setup", "starling git-setup --golden-dir tests/recordings --dry-run")
 
 _DRIVER = "diff.starling.textconv"
 _DEFAULT = "testdata/golden"

@@ -10,10 +10,11 @@ from starling import __version__
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["DESCRIPTION", "SUMMARY", "add_arguments", "line", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_arguments", "line", "run"]
 
 SUMMARY = "print the version"
 DESCRIPTION = "Print the version of pytest-starling and of the Python that runs it."
+EXAMPLES = ("starling version",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ Layout:
     _payloads   one value class a kind: the payload schema
     _schema     the classes read as a table of fields and wire types
     _writer     payload encoders generated from that table
+    _reader     payload readers, likewise
     _codec      payloads ↔ canonical CBOR
     _envelope   events ↔ canonical CBOR, hashes
     _chain      appending: seq, prev_hash, Merkle leaves
@@ -50,7 +51,7 @@ from starling.event._payloads import (
     UserMessageAppended,
 )
 from starling.event._totals import RunTotals, misstated, totals
-from starling.event._validate import validate, validate_prefix, validate_recording
+from starling.event._validate import ValidRun, validate, validate_prefix, validate_recording
 
 __all__ = [
     "RULES",
@@ -86,6 +87,7 @@ __all__ = [
     "TurnFailed",
     "TurnStarted",
     "UserMessageAppended",
+    "ValidRun",
     "decode_event",
     "decode_payload",
     "describe_rules",

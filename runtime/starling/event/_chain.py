@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from starling._blake3 import digest
+from blake3 import blake3
+
 from starling.event._codec import encode_payload
-from starling.event._envelope import Event, encode_event, event_hash
+from starling.event._envelope import Event, Linker, event_hash
 from starling.event._merkle import root
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Chain:
         ValueError: ``head`` is of another run, or ``leaves`` are not as many as its seq.
     """
 
-    __slots__ = ("_head_hash", "_leaves", "_next_seq", "_run_id")
+    __slots__ = ("_head_hash", "_leaves", "_linker", "_next_seq", "_run_id")
 
     def __init__(self, run_id: str, *, head: Event | None = None, leaves: list[bytes] | None = None) -> None:
         length = head.seq if head else 0
@@ -41,6 +42,7 @@ class Chain:
         if len(leaves or ()) != length:
             raise ValueError(f"{len(leaves or ())} leaves for a chain of {length} events; use Chain.resume(events)")
         self._run_id = run_id
+        self._linker = Linker(run_id)
         self._leaves = list(leaves or ())
         self._next_seq = length + 1
         self._head_hash = self._leaves[-1] if self._leaves else None
@@ -85,15 +87,8 @@ class Chain:
         Raises:
             UnencodableValueError: see `encode_payload`; the chain is then as it was.
         """
-        event = Event(
-            run_id=self._run_id,
-            seq=self._next_seq,
-            prev_hash=self._head_hash,
-            ts=ts,
-            kind=payload.KIND,
-            payload=encode_payload(payload),
-        )
-        self._head_hash = digest(encode_event(event))
+        event, envelope = self._linker.link(self._next_seq, self._head_hash, ts, payload.KIND, encode_payload(payload))
+        self._head_hash = blake3(envelope).digest()
         self._leaves.append(self._head_hash)
         self._next_seq += 1
         return event

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, cast
 from starling import _cbor
 from starling.errors import LogCorruptError, UnencodableValueError
 from starling.event._kinds import Kind, kind_name
-from starling.event._schema import RECORDS, WRITERS, Field, Record, WrongTypeError
+from starling.event._schema import READERS, RECORDS, WRITERS, Field, Record, WrongTypeError
 
 if TYPE_CHECKING:
     from starling.event._payloads import Payload
 
-__all__ = ["decode_payload", "encode_payload", "load_payload"]
+__all__ = ["decode_payload", "encode_payload", "load_payload", "read_payload"]
 
+_READERS = [READERS.get(cast("Kind", number)) for number in range(max(Kind) + 1)]
+"""By number: an enum's hash is slow."""
 _WRITE_DEPTH, _MAX_BYTES = _cbor.WRITE_DEPTH, _cbor.MAX_BYTES
 
 
@@ -49,7 +51,7 @@ def decode_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH)
         LogCorruptError: no kind of that number, not canonical CBOR, nested deeper than ``max_depth``, or a field that
             is missing or has another type than its kind gives it (``field`` and the message name it).
     """
-    payload, found, same = _load(kind, data, max_depth)
+    payload, found, same = read_payload(kind, data, max_depth=max_depth)
     missing = "" if same else RECORDS[payload.KIND].missing(found)
     if missing:
         raise LogCorruptError(f"{payload.KIND}{missing}: missing", field=missing.removeprefix("."))
@@ -62,25 +64,29 @@ def load_payload(kind: int, data: bytes, *, max_depth: int = _cbor.READ_DEPTH) -
     Raises:
         LogCorruptError: as `decode_payload`, but for missing fields.
     """
-    payload, found, _ = _load(kind, data, max_depth)
+    payload, found, _ = read_payload(kind, data, max_depth=max_depth)
     return payload, found
 
 
-def _load(kind: int, data: bytes, max_depth: int) -> tuple[Payload, dict[str, Any], bool]:
-    """The payload, the map, and whether the one written again is the other: then nothing was absent or unknown."""
-    if kind not in RECORDS:
+def read_payload(kind: int, data: bytes, *, max_depth: int) -> tuple[Payload, dict[str, Any], bool]:
+    """Return the payload, the map, and whether the one written again is the other: then nothing is absent or unknown.
+
+    Raises:
+        LogCorruptError: as `load_payload`.
+    """
+    read = _READERS[kind] if 0 <= kind < len(_READERS) else None
+    if read is None:
         raise LogCorruptError(f"{kind_name(kind)} is no event kind that this version knows; upgrade pytest-starling")
-    kind = Kind(kind)
     try:
         found = _cbor.load(data)
-        payload = RECORDS[kind].read(found)
+        payload = read(found)
         same = _same_again(payload, data, max_depth)
         if not same:
             _cbor.check_canonical(found, data, max_depth=max_depth)
     except WrongTypeError as exc:
-        raise LogCorruptError(f"{kind}{exc.path}: {exc.what}", field=exc.path.removeprefix(".")) from None
+        raise LogCorruptError(f"{Kind(kind)}{exc.path}: {exc.what}", field=exc.path.removeprefix(".")) from None
     except LogCorruptError as exc:
-        raise LogCorruptError(f"{kind} payload: {exc}") from exc
+        raise LogCorruptError(f"{Kind(kind)} payload: {exc}") from exc
     return cast("Payload", payload), found, same
 
 

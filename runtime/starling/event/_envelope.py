@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starling import _cbor
-from starling._blake3 import digest
+from starling._blake3 import DIGEST_SIZE, digest
 from starling.errors import LogCorruptError, UnencodableValueError
 from starling.event._codec import decode_payload
 from starling.event._kinds import Kind
@@ -14,7 +15,7 @@ from starling.event._kinds import Kind
 if TYPE_CHECKING:
     from starling.event._payloads import Payload
 
-__all__ = ["Event", "decode_event", "encode_event", "event_hash"]
+__all__ = ["Event", "Linker", "decode_event", "encode_event", "event_hash"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +84,54 @@ def encode_event(event: Event) -> bytes:
         )
     )
     if len(data) > _cbor.MAX_BYTES:
-        raise UnencodableValueError(
-            f"run {event.run_id}, seq {event.seq}: an event of {len(data)} bytes is larger than may be written "
-            f"({_cbor.MAX_BYTES} bytes)"
-        )
+        raise _too_large(event.run_id, event.seq, len(data))
     return data
+
+
+def _too_large(run_id: str, seq: int, size: int) -> UnencodableValueError:
+    return UnencodableValueError(
+        f"run {run_id}, seq {seq}: an event of {size} bytes is larger than may be written ({_cbor.MAX_BYTES} bytes)"
+    )
+
+
+class Linker:
+    """Makes the events of one run, with their envelopes: `Event` and `encode_event` in one go, for what is emitted.
+
+    What is the same in all envelopes of a run is encoded once.
+    """
+
+    __slots__ = ("_middles", "_run_id")
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        behind_kind = _RUN_ID + _cbor.text_item(run_id) + _PAYLOAD
+        self._middles = [_KIND + _cbor.int_item(kind) + behind_kind for kind in range(max(Kind) + 1)]
+
+    def link(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> tuple[Event, bytes]:
+        """Return an event and its envelope. Raises `UnencodableValueError` as `encode_event` does."""
+        event = _new(Event)
+        _set_run_id(event, self._run_id)
+        _set_seq(event, seq)
+        _set_prev_hash(event, prev_hash)
+        _set_ts(event, ts)
+        _set_kind(event, kind)
+        _set_payload(event, payload)
+        link = _NO_LINK if prev_hash is None else _LINK + prev_hash
+        at = _u64(_U64, ts) if _U32_END <= ts < _U64_END else _int_item(ts)
+        data = b"".join((_TS, at, _SEQ, _int_item(seq), self._middles[kind], payload, link))
+        if len(data) > _MAX_BYTES:
+            raise _too_large(self._run_id, seq, len(data))
+        return event, data
+
+
+# A frozen dataclass looks its own fields up by name as it is made; their slots know the way.
+_new = object.__new__
+_set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
+    vars(Event)[name].__set__ for name in ("run_id", "seq", "prev_hash", "ts", "kind", "payload")
+)
+_int_item, _MAX_BYTES = _cbor.int_item, _cbor.MAX_BYTES
+_u64, _U64, _U32_END, _U64_END = struct.Struct(">BQ").pack, 0x1B, 1 << 32, 1 << 64
+_NO_LINK, _LINK = _PREV_HASH + _cbor.NULL, _PREV_HASH + _cbor.bytes_item(bytes(DIGEST_SIZE))[:-DIGEST_SIZE]
 
 
 def decode_event(data: bytes) -> Event:

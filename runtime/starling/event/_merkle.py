@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starling._blake3 import DIGEST_SIZE, digest
+from blake3 import blake3
+
+from starling._blake3 import DIGEST_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,5 +27,5 @@ def root(leaves: Sequence[bytes]) -> bytes:
         if len(level) % 2:
             level.append(level[-1])
         pairs = iter(level)
-        level = [digest(left + right) for left, right in zip(pairs, pairs, strict=True)]
+        level = [blake3(left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return level[0]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from starling import _cbor
 from starling.event import _payloads
 from starling.event._payloads import OPTIONAL
+from starling.event._reader import compile_reader
 from starling.event._writer import compile_writer
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from starling.event._kinds import Kind
 
-__all__ = ["RECORDS", "WRITERS", "Field", "Record", "Wire", "WrongTypeError"]
+__all__ = ["READERS", "RECORDS", "WRITERS", "Field", "Record", "Wire", "WrongTypeError"]
 
 
 class WrongTypeError(Exception):
@@ -47,6 +48,7 @@ class Wire:
         many: whether it holds a list of those.
         deep: whether ``write`` takes the levels of nesting left.
         source: how a generated encoder calls ``write``, with a short cut for the common case.
+        take: how a generated reader calls ``read``, likewise.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Wire:
     many: bool = False
     deep: bool = False
     source: str = "{write}({value})"
+    take: str = "{value} = {read}({value})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +156,7 @@ def _integer(name: str, low: int, high: int) -> Wire:
             raise WrongTypeError(f"{value} is outside {name}")
         return value
 
-    return Wire(name=name, write=write, read=read, zero=0, source=_SHORT_INT)
+    return Wire(name=name, write=write, read=read, zero=0, source=_SHORT_INT, take=_TAKE_INT)
 
 
 def _write_bool(value: bool) -> bytes:
@@ -168,22 +171,44 @@ _BOOLS = {True: _cbor.TRUE, False: _cbor.FALSE}
 _SHORT_INT = "(small[v] if 0 <= (v := {value}) < 256 else {write}(v))"
 _SHORT_TEXT = "(texts[len(t)] + t if len(t := {value}.encode('utf-8', lone)) < 256 else {write}({value}))"
 _DEEP = "{write}({value}, room)"
+_TAKE = "if type({{value}}) is not {}: {{read}}({{value}})"
+_TAKE_INT = "if type({value}) is not int or not 0 <= {value} < 4294967296: {read}({value})"
 
 _SCALARS: dict[str, Wire] = {
-    "str": Wire(name="a text", write=_cbor.text_item, read=_reader("a text", str), zero="", source=_SHORT_TEXT),
+    "str": Wire(
+        name="a text",
+        write=_cbor.text_item,
+        read=_reader("a text", str),
+        zero="",
+        source=_SHORT_TEXT,
+        take=_TAKE.format("str"),
+    ),
     "int": _integer("a 64-bit integer", -(1 << 63), 1 << 63),
     "Uint32": _integer("an unsigned 32-bit integer", 0, 1 << 32),
     "Uint64": _integer("an unsigned 64-bit integer", 0, 1 << 64),
-    "float": Wire(name="a float", write=_cbor.float_item, read=_reader("a float", float), zero=0.0),
-    "bool": Wire(name="a bool", write=_write_bool, read=_reader("a bool", bool), zero=False),
-    "bytes": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", bytes), zero=b""),
-    "bytes | None": Wire(name="a byte string", write=_write_bytes, read=_reader("a byte string", bytes, type(None))),
-    "Any": Wire(name="a value", write=_cbor.item, read=lambda value: value, deep=True, source=_DEEP),
+    "float": Wire(
+        name="a float", write=_cbor.float_item, read=_reader("a float", float), zero=0.0, take=_TAKE.format("float")
+    ),
+    "bool": Wire(name="a bool", write=_write_bool, read=_reader("a bool", bool), zero=False, take=_TAKE.format("bool")),
+    "bytes": Wire(
+        name="a byte string",
+        write=_write_bytes,
+        read=_reader("a byte string", bytes),
+        zero=b"",
+        take=_TAKE.format("bytes"),
+    ),
+    "bytes | None": Wire(
+        name="a byte string",
+        write=_write_bytes,
+        read=_reader("a byte string", bytes, type(None)),
+        take=_TAKE.format("bytes"),
+    ),
+    "Any": Wire(name="a value", write=_cbor.item, read=lambda value: value, deep=True, source=_DEEP, take="pass"),
 }
 
 
 def _list_of(record: Record) -> Wire:
-    write_one = compile_writer(record)
+    write_one, read_one = compile_writer(record), compile_reader(record)
 
     def write(values: Any, room: int) -> bytes:
         return b"".join((_cbor.list_head(len(values)), *(write_one(value, room - 1) for value in values)))
@@ -193,7 +218,10 @@ def _list_of(record: Record) -> Wire:
             return ()
         if type(values) is not list:
             raise WrongTypeError(_mismatch(values, "a list"))
-        return tuple(_read_at(record, at, value) for at, value in enumerate(values))
+        try:
+            return tuple([read_one(value) for value in values])
+        except WrongTypeError:
+            return tuple(_read_at(record, at, value) for at, value in enumerate(values))  # says where
 
     return Wire(name="a list", write=write, read=read, zero=(), record=record, many=True, deep=True, source=_DEEP)
 
@@ -212,7 +240,7 @@ def _one_of(record: Record) -> Wire:
     def write(value: Any, room: int) -> bytes:
         return _cbor.NULL if value is None else write_one(value, room)
 
-    return Wire(name="a map", write=write, read=record.read, record=record, deep=True, source=_DEEP)
+    return Wire(name="a map", write=write, read=compile_reader(record), record=record, deep=True, source=_DEEP)
 
 
 def _wire(annotation: str) -> Wire:
@@ -236,3 +264,5 @@ RECORDS: dict[Kind, Record] = {cls.KIND: _record(cls.__name__) for cls in get_ar
 """The payload record of every kind."""
 WRITERS: dict[type, Callable[[Any, int], bytes]] = {record.cls: compile_writer(record) for record in RECORDS.values()}
 """The encoder of every payload class: payload and levels of nesting left → canonical CBOR."""
+READERS: dict[Kind, Callable[[Any], Any]] = {kind: compile_reader(record) for kind, record in RECORDS.items()}
+"""The reader of every kind: decoded map → payload. Raises `WrongTypeError`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from starling.event._envelope import Event
+    from starling.event._payloads import Payload
 
 __all__ = ["RunTotals", "misstated", "totals"]
 
@@ -40,39 +41,55 @@ def totals(events: Sequence[Event]) -> RunTotals:
 
     A message whose payload cannot be read is skipped: a broken row must not blank a listing. `validate` reports it.
     """
-    input_tokens = output_tokens = 0
-    cost_usd = 0.0
-    for message in _messages(events):
-        input_tokens += message.input_tokens
-        output_tokens += message.output_tokens
-        cost_usd += message.cost_usd
+    return _totals(events, list(_messages(events)))
+
+
+def _totals(events: Sequence[Event], messages: Sequence[AssistantMessageCompleted]) -> RunTotals:
     return RunTotals(
         turns=sum(event.kind == Kind.TurnStarted for event in events),
         tool_calls=sum(event.kind == Kind.ToolCallScheduled for event in events),
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cost_usd=cost_usd,
+        input_tokens=sum(message.input_tokens for message in messages),
+        output_tokens=sum(message.output_tokens for message in messages),
+        cost_usd=_sum(message.cost_usd for message in messages),
         duration_ns=max(0, events[-1].ts - events[0].ts) if events else 0,
     )
 
 
-def misstated(events: Sequence[Event], *, final_text: bool = True) -> tuple[str, ...]:
+def _sum(costs: Iterable[float]) -> float:
+    """One after the other, as the agent adds them up; `sum` compensates from Python 3.12 on."""
+    total = 0.0
+    for cost in costs:
+        total += cost
+    return total
+
+
+def misstated(
+    events: Sequence[Event], *, payloads: Sequence[Payload | None] | None = None, final_text: bool = True
+) -> tuple[str, ...]:
     """What a finished run's last event says that the events before it do not bear out: one text a field.
 
     Only RunCompleted has totals and a final text. A loop of a user's own may count otherwise, on purpose.
 
     Args:
+        payloads: what each of them holds, if that is known already.
         final_text: whether the model's last answer must be the final text. It is an agent's, but not that of every loop
             of a user's own.
 
     Raises:
         LogCorruptError: the last event cannot be read.
     """
-    last = events[-1].decode() if events and events[-1].kind == Kind.RunCompleted else None
+    if not events or events[-1].kind != Kind.RunCompleted:
+        return ()
+    last = events[-1].decode() if payloads is None else payloads[-1]
     if not isinstance(last, RunCompleted):
         return ()
-    fold = totals(events)
-    said_last = [message.text for message in _messages(events)][-1:]
+    messages = [
+        payload
+        for payload in (_messages(events) if payloads is None else payloads)
+        if isinstance(payload, AssistantMessageCompleted)
+    ]
+    fold = _totals(events, messages)
+    said_last = [message.text for message in messages][-1:]
     told = {
         "turn_count": (last.turn_count, fold.turns),
         "tool_call_count": (last.tool_call_count, fold.tool_calls),

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from starling import _cbor
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
-from starling.event._codec import load_payload
+from starling.event._codec import read_payload
 from starling.event._envelope import event_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
 from starling.event._lifecycle import TERMINAL_KINDS, Lifecycle
 from starling.event._merkle import root
 from starling.event._payloads import RunCancelled, RunCompleted, RunFailed
+from starling.event._totals import misstated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from starling.event._envelope import Event
     from starling.event._payloads import Payload
 
-__all__ = ["validate", "validate_prefix", "validate_recording"]
+__all__ = ["ValidRun", "validate", "validate_prefix", "validate_recording"]
+
+
+class ValidRun(tuple["Event", ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """A run that `validate_recording` found whole: nobody who is given it needs to look again.
+
+    Attributes:
+        misstated: what its last event says that the others do not bear out, its final text aside; see `misstated`.
+    """
+
+    misstated: tuple[str, ...]
+    _decoded: list[tuple[Payload, ...]]
+
+    def __new__(cls, events: Iterable[Event] = (), payloads: Sequence[Payload] = ()) -> Self:
+        run = super().__new__(cls, events)
+        run.misstated = misstated(run, payloads=payloads or None, final_text=False)
+        run._decoded = [tuple(payloads)] if payloads else []
+        return run
+
+    def decode(self) -> tuple[Payload, ...]:
+        """What the events hold: the caller's own, since a free-form value can be changed. Cheap the first time."""
+        try:
+            return self._decoded.pop()
+        except IndexError:
+            return tuple(event.decode() for event in self)
 
 
 def validate(events: Iterable[Event]) -> None:
@@ -37,14 +62,19 @@ def validate(events: Iterable[Event]) -> None:
             written, cut short, or written wrongly: restore it from a copy or record it again.
         SchemaVersionMismatchError: of these, where a newer version of this library wrote the run: upgrade.
     """
-    run = list(events)
+    _check_run(list(events))
+
+
+def _check_run(run: list[Event]) -> list[_Read]:
+    """All eight. Returns what each event holds."""
     if not run:
         raise LogCorruptError("no events: the run does not exist, or its log was emptied")
     leaves = _check_envelopes(run)
     _check_version(run[0])
     _check_terminal(run)
-    payload = _check_payloads(run)
-    _check_root(run[-1], payload, root(leaves[:-1]))
+    found = _check_payloads(run)
+    _check_root(run[-1], found[-1].payload, root(leaves[:-1]))
+    return found
 
 
 def validate_prefix(events: Iterable[Event]) -> None:
@@ -63,21 +93,27 @@ def validate_prefix(events: Iterable[Event]) -> None:
     _check_payloads(run)
 
 
-def validate_recording(events: Iterable[Event]) -> None:
+def validate_recording(events: Iterable[Event]) -> ValidRun:
     """Check that ``events`` are a run that can be replayed: what `validate` asks, and no payload lacks a field.
+
+    Returns:
+        The events. A `ValidRun` is returned as it is.
 
     Raises:
         LogCorruptError: as `validate`; a payload that cannot be read is told rather than what follows from it.
     """
+    if isinstance(events, ValidRun):
+        return events
     run = list(events)
     try:
-        validate(run)
+        found = _check_run(run)
     except SchemaVersionMismatchError:
         raise
     except LogCorruptError as error:
         _check_readable(run[: error.seq])
         raise
-    _check_readable(run)
+    _check_readable(event for event, read in zip(run, found, strict=True) if not read.complete)
+    return ValidRun(run, [cast("Payload", read.payload) for read in found])
 
 
 def _check_readable(run: Iterable[Event]) -> None:
@@ -118,26 +154,35 @@ def _check_terminal(run: list[Event]) -> None:
             raise _corrupt(event, event.seq - 1, f"{kind_name(event.kind)} ends the run, but events follow it")
 
 
-def _check_payloads(run: list[Event]) -> Payload | None:
-    """Invariants 5 to 7. Returns the last payload."""
+class _Read(NamedTuple):
+    """What an event holds, None if it is of no kind that is known, and whether no field of it was absent."""
+
+    payload: Payload | None
+    complete: bool = False
+
+
+def _check_payloads(run: list[Event]) -> list[_Read]:
+    """Invariants 5 to 7. Returns what each event holds."""
     lifecycle = Lifecycle()
-    payload: Payload | None = None
+    found: list[_Read] = []
     for event in run:
         try:
-            payload = _payload(event)
-            lifecycle.advance(event.kind, payload, seq=event.seq)
+            read = _read(event)
+            lifecycle.advance(event.kind, read.payload, seq=event.seq)
         except LogCorruptError as exc:
             raise _corrupt(event, event.seq - 1, str(exc), field=exc.field) from exc
-    return payload
+        found.append(read)
+    return found
 
 
-def _payload(event: Event) -> Payload | None:
+def _read(event: Event) -> _Read:
     if event.kind not in _KINDS:
-        return None
-    return load_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)[0]
+        return _Read(None)
+    payload, _, same = read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
+    return _Read(payload, complete=same)
 
 
-_KINDS = frozenset(Kind)
+_KINDS = frozenset(map(int, Kind))
 
 
 def _check_version(event: Event) -> None:

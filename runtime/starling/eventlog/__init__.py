@@ -10,11 +10,14 @@ Layout:
 * `_summary`: what a listing says of a run. `_paging`: which runs a page shows. `_memory_listing`, `_sql_listing`,
   `_sqlite_listing`: finding them. `_sqlite_own`: what we keep beside the original's tables.
 * `_pruning`: retention. `_fork`: branching a SQLite log. `_metrics`: a log that is observed.
+* `_postgres`: the backend for many hosts. `_postgres_jobs`, `_postgres_steps`, `_postgres_schema`: what it asks the
+  server, without IO; `_sql_steps`: what both SQL backends ask. `_postgres_connect`, `_postgres_pool`,
+  `_postgres_errors`: its edges.
 * `_whole`: every run and every event, in pages. `_ndjson`, `_export`: out and in again. `_blocking`: blocking twins.
 * `_migrations`: the SQLite schema, version by version. `_schema`: migrate, schema_version, preflight for any log.
-* `_open`: URL or path to log.
+* `_open`: URL or path to log. `_int64`: what a database's integers hold.
 
-`SQLiteLog` is loaded on first use, so that importing this package does not import ``sqlite3``.
+`SQLiteLog` and `PostgresLog` are loaded on first use, so that importing this package imports no database driver.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from starling.eventlog._export import ImportReport, export_runs, export_runs_syn
 from starling.eventlog._fork import fork_sqlite, fork_sqlite_sync
 from starling.eventlog._memory import MemoryLog
 from starling.eventlog._metrics import AppendObserver, with_metrics
-from starling.eventlog._open import open_log
+from starling.eventlog._open import load_postgres, load_sqlite, open_log
 from starling.eventlog._paging import RunPage, RunPageOptions, RunStatus
 from starling.eventlog._protocol import (
     SCHEMA_VERSION,
@@ -37,6 +40,7 @@ from starling.eventlog._protocol import (
     RunPageLister,
     SchemaLog,
     StorageChecker,
+    WriteChecker,
 )
 from starling.eventlog._pruning import PruneOptions, PruneReport, RunPruner, prune_runs, prune_runs_sync
 from starling.eventlog._schema import (
@@ -51,6 +55,7 @@ from starling.eventlog._summary import RunSummary
 from starling.eventlog._whole import events_of, events_of_sync, run_ids, run_ids_sync
 
 if TYPE_CHECKING:
+    from starling.eventlog._postgres import PostgresLog
     from starling.eventlog._sqlite import SQLiteLog
 
 __all__ = [
@@ -61,6 +66,7 @@ __all__ = [
     "ImportReport",
     "MemoryLog",
     "MigrationReport",
+    "PostgresLog",
     "PruneOptions",
     "PruneReport",
     "RunLister",
@@ -73,6 +79,7 @@ __all__ = [
     "SQLiteLog",
     "SchemaLog",
     "StorageChecker",
+    "WriteChecker",
     "aggregate_run",
     "events_of",
     "events_of_sync",
@@ -98,9 +105,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SQLiteLog":
-        from starling.eventlog._sqlite import SQLiteLog
-
-        globals()[name] = SQLiteLog
-        return SQLiteLog
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    load = {"SQLiteLog": load_sqlite, "PostgresLog": load_postgres}.get(name)
+    if load is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, load())

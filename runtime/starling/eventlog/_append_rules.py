@@ -6,21 +6,23 @@ order kinds may come, is `starling.event.validate`'s business. Source: seed, "Pe
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starling.errors import InvalidAppendError
 from starling.event import event_hash
+from starling.eventlog._int64 import INT64_MAX, INT64_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starling.event import Event
 
-__all__ = ["EMPTY_RUN", "Head", "continue_run", "head_of"]
+__all__ = ["EMPTY_RUN", "Head", "Heads", "advanced_elsewhere", "continue_run", "head_of"]
 
-_INT64_MAX = 2**63 - 1
-_INT64_MIN = -(2**63)
+_HEADS_KEPT = 1024
+"""Runs whose head is remembered; a service's abandoned runs must not pile up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,53 @@ EMPTY_RUN = Head(seq=0, hash=None)
 def head_of(event: Event) -> Head:
     """The head of a run whose last event this is."""
     return Head(seq=event.seq, hash=event_hash(event))
+
+
+class Heads:
+    """The heads of the runs that are being written, so that an append reads nothing. Usable from several threads.
+
+    A head is forgotten before an append and remembered after it, since it is unknown while that is under way. One that
+    is out of date does no harm: the storage has the last word.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._heads: dict[str, Head] = {}
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def get(self, run_id: str) -> Head | None:
+        """The run's head, if it is known."""
+        return self._heads.get(run_id)
+
+    def forget(self, run_id: str) -> None:
+        """It is unknown from now on."""
+        with self._lock:
+            self._heads.pop(run_id, None)
+
+    def forget_all(self) -> None:
+        """All of them are."""
+        with self._lock:
+            self._heads.clear()
+
+    def remember(self, run_id: str, head: Head) -> None:
+        """It is known now, in the place of the run that was written longest ago if there are many."""
+        with self._lock:
+            if len(self._heads) >= _HEADS_KEPT:
+                del self._heads[next(iter(self._heads))]
+            self._heads[run_id] = head
+
+
+def advanced_elsewhere(path: str, run_id: str, seq: int) -> InvalidAppendError:
+    """The error of an append that another process was quicker than."""
+    return InvalidAppendError(
+        f"{path}: run {run_id} was changed by another process before seq {seq} could be written; nothing was written. "
+        "Let one process at a time write a run",
+        path=path,
+        run_id=run_id,
+        seq=seq,
+    )
 
 
 def continue_run(run_id: str, head: Head, events: Sequence[Event]) -> Head:
@@ -65,8 +114,10 @@ def _fault(run_id: str, head: Head, event: Event) -> str:
         return _seq_fault(head, event)
     if event.prev_hash != head.hash:
         return _prev_hash_fault(head)
-    if not _INT64_MIN <= event.ts <= _INT64_MAX:
+    if not INT64_MIN <= event.ts <= INT64_MAX:
         return f"seq {event.seq}: ts {event.ts} does not fit 64 bits"
+    if not 0 <= event.kind <= INT64_MAX:
+        return f"seq {event.seq}: kind {event.kind} is negative or does not fit 64 bits"
     return ""
 
 

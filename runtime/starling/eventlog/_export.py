@@ -17,7 +17,7 @@ from starling.eventlog._ndjson import event_of_line, line_of_event
 from starling.eventlog._whole import events_of, run_ids
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 
     from starling.event import Event
     from starling.eventlog._protocol import EventLog
@@ -35,11 +35,14 @@ class ImportReport:
         runs: runs that were written, or gone on with.
         events: events that were written.
         present: runs that the log held already, to the last event of the file or beyond.
+        in_progress: runs of either kind that have no end, in the file or in the log. Where a file was cut off between
+            two lines, its last run is one.
     """
 
     runs: int = 0
     events: int = 0
     present: int = 0
+    in_progress: int = 0
 
 
 async def export_runs(log: EventLog, wanted: Iterable[str] | None = None) -> AsyncIterator[str]:
@@ -69,7 +72,12 @@ def export_runs_sync(log: EventLog, wanted: Iterable[str] | None = None) -> Iter
     return drive_each(export_runs(blocking_view(log), wanted))
 
 
-async def import_runs(log: EventLog, lines: Iterable[str | bytes] | AsyncIterable[str | bytes]) -> ImportReport:
+async def import_runs(
+    log: EventLog,
+    lines: Iterable[str | bytes] | AsyncIterable[str | bytes],
+    *,
+    on_run: Callable[[ImportReport], None] = lambda _: None,
+) -> ImportReport:
     """Write the runs of an export into a log, each whole or not at all.
 
     Every run is validated first: its hashes, its chain, its order and, if it ended, its Merkle root. A run that has not
@@ -79,6 +87,7 @@ async def import_runs(log: EventLog, lines: Iterable[str | bytes] | AsyncIterabl
     Args:
         log: the log, open for writing.
         lines: as `export_runs` gives them, newlines or not; blank ones are passed over.
+        on_run: given the sums so far after each run; what is known where an error ends the import.
 
     Raises:
         LogCorruptError: a line or a run is not sound; the text says which line. The runs before that run are in the
@@ -87,35 +96,42 @@ async def import_runs(log: EventLog, lines: Iterable[str | bytes] | AsyncIterabl
         ReadOnlyError, LogWriteError: as `starling.eventlog.EventLog.append`.
     """
     report = ImportReport()
-    async for number, run in _runs(lines):
-        written = await _import_run(log, run, number)
+    async for numbers, run in _runs(lines):
+        written, ended = await _import_run(log, run, numbers)
         report = ImportReport(
             runs=report.runs + bool(written),
             events=report.events + written,
             present=report.present + (not written),
+            in_progress=report.in_progress + (not ended),
         )
+        on_run(report)
     return report
 
 
-def import_runs_sync(log: EventLog, lines: Iterable[str | bytes]) -> ImportReport:
+def import_runs_sync(
+    log: EventLog, lines: Iterable[str | bytes], *, on_run: Callable[[ImportReport], None] = lambda _: None
+) -> ImportReport:
     """`import_runs`, blocking."""
-    return drive(import_runs(blocking_view(log), lines))
+    return drive(import_runs(blocking_view(log), lines, on_run=on_run))
 
 
-async def _import_run(log: EventLog, run: Sequence[Event], number: int) -> int:
-    """Append what the log lacks of a run that begins in line ``number``. Returns how many events that were."""
+async def _import_run(log: EventLog, run: Sequence[Event], numbers: Sequence[int]) -> tuple[int, bool]:
+    """Append what the log lacks of a run whose events stand in these lines.
+
+    Returns how many events that were, and whether the run has ended now.
+    """
     run_id = run[0].run_id
     try:
         (validate if run[-1].kind in TERMINAL_KINDS else validate_prefix)(run)
     except LogCorruptError as error:
         at = max((index for index, event in enumerate(run) if event.seq == error.seq), default=0)
-        text = f"line {number + at}: {error}"
+        text = f"line {numbers[at]}: {error}"
         raise LogCorruptError(text, run_id=run_id, seq=error.seq, field=error.field) from error
     present = await log.read(run_id)
     for ours, theirs in zip(present, run, strict=False):
         if ours != theirs:
             raise InvalidAppendError(
-                f"line {number + ours.seq - 1}: {log!r} holds another run {run_id}: seq {ours.seq} differs. Nothing of "
+                f"line {numbers[ours.seq - 1]}: {log!r} holds another run {run_id}: seq {ours.seq} differs. Nothing of "
                 "it was written",
                 run_id=run_id,
                 seq=ours.seq,
@@ -123,25 +139,29 @@ async def _import_run(log: EventLog, run: Sequence[Event], number: int) -> int:
     missing = run[len(present) :]
     if missing:
         await log.append(run_id, missing)
-    return len(missing)
+    last = run[-1] if missing else present[-1]
+    return len(missing), last.kind in TERMINAL_KINDS
 
 
-async def _runs(lines: Iterable[str | bytes] | AsyncIterable[str | bytes]) -> AsyncIterator[tuple[int, list[Event]]]:
-    """Each run of the lines, and the number of its first line, from 1."""
+async def _runs(
+    lines: Iterable[str | bytes] | AsyncIterable[str | bytes],
+) -> AsyncIterator[tuple[list[int], list[Event]]]:
+    """Each run of the lines, behind the numbers of its lines, from 1."""
     run: list[Event] = []
-    number = began = 0
+    numbers: list[int] = []
+    number = 0
     async for line in _each(lines):
         number += 1
         if not line.strip():
             continue
         event = _event(line, number)
         if run and (event.run_id != run[0].run_id or event.seq == 1):  # or the same run again, from another export
-            yield began, run
-            run = []
-        began = began if run else number
+            yield numbers, run
+            numbers, run = [], []
+        numbers.append(number)
         run.append(event)
     if run:
-        yield began, run
+        yield numbers, run
 
 
 def _event(line: str | bytes, number: int) -> Event:

@@ -29,7 +29,7 @@ PAGE_SIZE = 256
 class Pages(Protocol):
     """Reads at most ``limit`` events of a run from ``from_seq`` on, in order. Raises `LogClosedError` after close."""
 
-    def __call__(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
+    async def __call__(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
         """One page; a short one means that there is no more for now."""
         ...
 
@@ -120,7 +120,7 @@ async def follow(
         while True:
             sleeper.reset()
             try:
-                page = pages(run_id, next_seq, PAGE_SIZE)
+                page = await pages(run_id, next_seq, PAGE_SIZE)
             except LogClosedError:
                 return
             for event in page:

@@ -15,16 +15,16 @@ __all__ = ["fork_sqlite", "fork_sqlite_sync"]
 
 async def fork_sqlite(
     source: str | os.PathLike[str], target: str | os.PathLike[str], run_id: str, before_seq: int = 0
-) -> None:
+) -> int:
     """`fork_sqlite_sync` in a thread, since a large log takes its time."""
     import asyncio
 
-    await asyncio.to_thread(fork_sqlite_sync, source, target, run_id, before_seq)
+    return await asyncio.to_thread(fork_sqlite_sync, source, target, run_id, before_seq)
 
 
 def fork_sqlite_sync(
     source: str | os.PathLike[str], target: str | os.PathLike[str], run_id: str, before_seq: int = 0
-) -> None:
+) -> int:
     """Copy a SQLite log, and keep of one run only the events before a seq. Other runs are copied as they are.
 
     The source is read as it stands at one moment; its writers may be at work, and nothing in it changes. The target
@@ -37,23 +37,29 @@ def fork_sqlite_sync(
         run_id: the run to cut short.
         before_seq: the first seq that is left out; 0 to keep the whole run.
 
+    Returns:
+        How many events of the run were left out.
+
     Raises:
         ForkNotFoundError: the source holds no event of that run; there is no target then.
-        LogError: the source is no log, or the target exists or cannot be written.
+        LogError: the source is no log, the target exists or cannot be written, or no event can have that seq.
         LogCorruptError: the source is not a sound database.
     """
+    if not 0 <= before_seq < 2**63:
+        raise LogError(f"before_seq={before_seq}: give the first seq to leave out, or 0 to keep the whole run")
     origin, copy = Path(os.path.abspath(source)), Path(os.path.abspath(target))  # noqa: PTH100 - symlinks stay
     _check_target(copy)
     temporary = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
     try:
         _copy(origin, temporary)
-        _cut(temporary, run_id, before_seq, str(origin))
+        left_out = _cut(temporary, run_id, before_seq, str(origin))
         _check_target(copy)  # once more: copying took its time
         os.replace(temporary, copy)  # noqa: PTH105 - the name of the guarantee
     except OSError as error:
         raise LogError(f"{copy} cannot be written: {error.strerror}", path=str(copy)) from error
     finally:
         temporary.unlink(missing_ok=True)
+    return left_out
 
 
 def _check_target(target: Path) -> None:
@@ -80,7 +86,7 @@ def _copy(source: Path, target: Path) -> None:
         connection.close()
 
 
-def _cut(path: Path, run_id: str, before_seq: int, source: str) -> None:
+def _cut(path: Path, run_id: str, before_seq: int, source: str) -> int:
     import sqlite3
     from contextlib import closing
 
@@ -91,9 +97,10 @@ def _cut(path: Path, run_id: str, before_seq: int, source: str) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             strip_fixture(connection)
-            found = cut_run(connection, run_id, before_seq)
+            left_out = cut_run(connection, run_id, before_seq)
             connection.execute("COMMIT")
     except DRIVER_ERRORS as error:
         raise map_error(error, str(path), "fork", writing=True, run_id=run_id) from error
-    if not found:
+    if left_out is None:
         raise ForkNotFoundError(f"{source} holds no run {run_id!r}: nothing was forked", path=source, run_id=run_id)
+    return left_out

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from starling.errors import LogClosedError
 from starling.eventlog._follow import PAGE_SIZE, Wakeups, follow
+from starling.eventlog._int64 import within_int64
 from starling.eventlog._paging import RunPageOptions
 from starling.eventlog._pruning import Pruning
 from starling.eventlog._summary import newest_first
@@ -109,18 +110,18 @@ class InlineLog(ABC):
     def run_ids_page_sync(self, after: str = "", limit: int = PAGE_SIZE) -> list[str]:
         """One page of run ids: `starling.eventlog.EventPager.run_ids_page`."""
         with self._open():
-            return self._run_ids(after, limit)
+            return self._run_ids(after, within_int64(max(limit, 0)))
 
     def read_page_sync(self, run_id: str, from_seq: int = 1, limit: int = PAGE_SIZE) -> list[Event]:
         """One page of a run: `starling.eventlog.EventPager.read_page`."""
         with self._open():
-            return self._page(run_id, from_seq, limit)
+            return self._page(run_id, within_int64(from_seq), within_int64(max(limit, 0)))
 
     def prune_sync(self, options: PruneOptions) -> PruneReport:
         """Delete whole runs: `starling.eventlog.RunPruner.prune`."""
         work = self._pruning(options)
-        for pause_s in work:
-            time.sleep(pause_s)
+        while work.next_limit:
+            time.sleep(self._prune_more(options, work))
         return work.report
 
     def close_sync(self) -> None:
@@ -149,7 +150,7 @@ class InlineLog(ABC):
     def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
         """History, then live events: `starling.eventlog.EventLog.stream`."""
         with self._open():
-            return follow(self.read_page_sync, self._wakeups, run_id, from_seq, self._poll_s)
+            return follow(self.read_page, self._wakeups, run_id, from_seq, self._poll_s)
 
     async def list_runs_page(self, options: RunPageOptions | None = None) -> RunPage:
         """One page of runs: `starling.eventlog.RunPageLister.list_runs_page`."""
@@ -168,7 +169,8 @@ class InlineLog(ABC):
         import asyncio
 
         work = self._pruning(options)
-        for pause_s in work:
+        while work.next_limit:
+            pause_s = self._prune_more(options, work)
             await asyncio.sleep(pause_s)
         return work.report
 
@@ -179,11 +181,18 @@ class InlineLog(ABC):
     def _pruning(self, options: PruneOptions) -> Pruning:
         with self._open():
             matched = self._prunable(options)
-        return Pruning(options, matched, self._locked_prune_batch)
+        return Pruning(options, matched)
 
-    def _locked_prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
+    def _prune_more(self, options: PruneOptions, work: Pruning) -> float:
+        """Do one batch. Returns the seconds to wait before the next.
+
+        They are as many as it took, so that whoever waits for the lock finds it free half of the time. SQLite's locks
+        know no queue.
+        """
+        began = time.perf_counter()
         with self._open():
-            return self._prune_batch(options, after, limit)
+            work.add(self._prune_batch(options, work.reached, work.next_limit))
+        return time.perf_counter() - began
 
     @contextmanager
     def _open(self) -> Iterator[None]:

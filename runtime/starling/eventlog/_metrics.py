@@ -47,6 +47,7 @@ _PASSED_ON = (
     "read_page",
     "prune",
     "check_storage",
+    "check_writable",
     "schema_version",
     "migrate",
 )

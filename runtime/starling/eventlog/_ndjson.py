@@ -35,13 +35,13 @@ def event_of_line(line: str | bytes) -> Event:
     """
     found = _object(line)
     try:
-        kind = found["kind"]
+        kind = _of_type(found, "kind", int)
         event = Event(
             run_id=_of_type(found, "run_id", str),
             seq=_of_type(found, "seq", int),
             prev_hash=None if found["prev_hash"] is None else _bytes(found, "prev_hash"),
             ts=_of_type(found, "ts", int),
-            kind=Kind(kind) if kind in _KINDS else _of_type(found, "kind", int),
+            kind=Kind(kind) if kind in _KINDS else kind,
             payload=_bytes(found, "payload_cbor"),
         )
     except KeyError as error:

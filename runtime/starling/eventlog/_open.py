@@ -6,11 +6,13 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from starling.errors import LogError
+from starling.errors import LogError, MissingExtraError
 from starling.eventlog._memory import MemoryLog
 
 if TYPE_CHECKING:
+    from starling.eventlog._postgres import PostgresLog
     from starling.eventlog._protocol import EventLog
+    from starling.eventlog._sqlite import SQLiteLog
 
 __all__ = ["open_log"]
 
@@ -22,27 +24,48 @@ def open_log(url_or_path: str | os.PathLike[str], read_only: bool = False) -> Ev
     """Open a log by name, as commands and configuration files give it.
 
     Args:
-        url_or_path: a path, ``sqlite:relative/path``, ``sqlite:///absolute/path`` (nothing is percent-decoded), or
-            ``memory:`` for a log that lives as long as the process.
+        url_or_path: a path, ``sqlite:relative/path``, ``sqlite:///absolute/path`` (nothing is percent-decoded),
+            ``postgresql://user@host/database`` (or ``postgres:`` before libpq's ``key=value`` form), or ``memory:`` for
+            a log that lives as long as the process.
         read_only: open for reading alone.
 
     Raises:
-        LogError: the scheme is unknown, or the log cannot be opened (see `SQLiteLog`).
+        LogError: the scheme is unknown, or the log cannot be opened (see `SQLiteLog`, `PostgresLog`).
+        MissingExtraError: Postgres needs a driver that is not installed.
     """
     name = os.fspath(url_or_path)
     match = _URL.fullmatch(name) if isinstance(url_or_path, str) else None
     scheme, rest = (match["scheme"].lower(), match["rest"]) if match else ("sqlite", name)
-    if scheme == "sqlite":
-        return _open_sqlite(rest.removeprefix("//") if match else rest, read_only=read_only)
-    if scheme == "memory":
-        return _open_memory(name, rest, read_only=read_only)
-    raise LogError(f"{name!r}: unknown kind of log {scheme!r}; give a path, sqlite:PATH or memory:", path=name)
+    match scheme:
+        case "sqlite":
+            return load_sqlite()(rest.removeprefix("//") if match else rest, read_only=read_only)
+        case "postgresql" | "postgres":
+            conninfo = f"postgresql:{rest}" if rest.startswith("//") else rest
+            return load_postgres()(conninfo, read_only=read_only)
+        case "memory":
+            return _open_memory(name, rest, read_only=read_only)
+    # What follows the scheme is not repeated: there may be a password in it.
+    raise LogError(
+        f"unknown kind of log {scheme!r}; give a path, sqlite:PATH, postgresql://user@host/database or memory:"
+    )
 
 
-def _open_sqlite(path: str, *, read_only: bool) -> EventLog:
+def load_sqlite() -> type[SQLiteLog]:
+    """The class `SQLiteLog`."""
     from starling.eventlog._sqlite import SQLiteLog
 
-    return SQLiteLog(path, read_only=read_only)
+    return SQLiteLog
+
+
+def load_postgres() -> type[PostgresLog]:
+    """The class `PostgresLog`, whose driver is an extra."""
+    try:
+        from starling.eventlog._postgres import PostgresLog
+    except ImportError as error:
+        if error.name not in {None, "psycopg"}:  # None: psycopg is there, but not the libpq that it needs
+            raise
+        raise MissingExtraError("pip install 'pytest-starling[postgres]'", extra="postgres") from None
+    return PostgresLog
 
 
 def _open_memory(name: str, rest: str, *, read_only: bool) -> EventLog:

@@ -7,6 +7,7 @@ repeat anything. Source: seed, "Paged listings".
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from starling.errors import LogError
 from starling.event import Kind
+from starling.eventlog._int64 import INT64_MAX, INT64_MIN, within_int64
 
 if TYPE_CHECKING:
     from starling.eventlog._summary import RunSummary
@@ -86,8 +88,8 @@ class RunPageOptions:
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # frozen for everybody else
-        set_field(self, "limit", self.limit if self.limit > 0 else DEFAULT_LIMIT)
-        set_field(self, "offset", max(self.offset, 0))
+        set_field(self, "limit", min(self.limit, INT64_MAX - 1) if self.limit > 0 else DEFAULT_LIMIT)
+        set_field(self, "offset", min(max(self.offset, 0), INT64_MAX))
         set_field(self, "status", _status(self.status))
         for name in ("started_after", "started_before"):
             unix_ns(getattr(self, name), name)
@@ -127,20 +129,24 @@ class Position:
     @classmethod
     def parse(cls, cursor: str) -> Position:
         """The place that a cursor names. Raises `LogError` for a text that is no cursor."""
-        ts, _, run_id = cursor.partition(" ")
-        try:
-            return cls(int(ts), run_id)
-        except ValueError:
-            raise LogError(f"{cursor!r} is no cursor: pass on RunPage.next_cursor as it is") from None
+        text, _, run_id = cursor.partition(" ")
+        with suppress(ValueError):
+            ts = int(text)
+            if INT64_MIN <= ts <= INT64_MAX:
+                return cls(ts, run_id)
+        raise LogError(f"{cursor!r} is no cursor: pass on RunPage.next_cursor as it is")
 
 
 def unix_ns(moment: datetime | None, name: str) -> int | None:
-    """Unix nanoseconds of an aware datetime; None for None. Raises `LogError` for one without a zone."""
+    """Unix nanoseconds of an aware datetime, or the nearest that a ts can be (the years 1678 to 2262); None for None.
+
+    Raises `LogError` for one without a zone.
+    """
     if moment is None:
         return None
     if moment.utcoffset() is None:
         raise LogError(f"{name}={moment!r} has no time zone: say which, such as datetime.now(UTC)")
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return within_int64((moment - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
 def status_of(last_kind: int) -> RunStatus:

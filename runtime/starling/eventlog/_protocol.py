@@ -21,6 +21,7 @@ __all__ = [
     "RunPageLister",
     "SchemaLog",
     "StorageChecker",
+    "WriteChecker",
 ]
 
 SCHEMA_VERSION = 2
@@ -85,8 +86,8 @@ class RunLister(Protocol):
     async def list_runs(self) -> list[RunSummary]:
         """Every run, the one that started last first.
 
-        Presentation, not proof: an event that cannot be read is left out of the sums; `EventLog.read` and
-        `starling.event.validate` report it.
+        Presentation, not proof: an event that cannot be read is left out of the sums, and a run whose first one is
+        damaged may be left out whole; `EventLog.read` and `starling.event.validate` report it.
 
         Raises:
             LogClosedError: after `EventLog.close`.
@@ -146,6 +147,21 @@ class StorageChecker(Protocol):
         Raises:
             LogClosedError: after `EventLog.close`.
             LogCorruptError: it is damaged.
+        """
+        ...
+
+
+@runtime_checkable
+class WriteChecker(Protocol):
+    """A log that can try whether it may be written, and leave nothing behind."""
+
+    async def check_writable(self) -> None:
+        """Write, and roll back. What only shows at a commit (a full disk) does not show here.
+
+        Raises:
+            LogClosedError: after `EventLog.close`.
+            ReadOnlyError: the log was opened for reading.
+            LogWriteError: the storage refuses.
         """
         ...
 

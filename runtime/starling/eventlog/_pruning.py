@@ -5,17 +5,17 @@ Outside the append-only contract, and always somebody's explicit decision. Sourc
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from starling.errors import LogError
 from starling.eventlog._blocking import blocking_view, drive
+from starling.eventlog._int64 import within_int64
 from starling.eventlog._paging import Position, RunPageOptions, RunStatus, unix_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from starling.eventlog._protocol import EventLog
 
@@ -38,6 +38,8 @@ BATCH_EVENTS = 2_000
 BATCH_RUNS = 100
 """Runs that one transaction of a pruning deletes at most."""
 
+_FIRST_MOMENT, _LAST_MOMENT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneOptions:
@@ -51,7 +53,7 @@ class PruneOptions:
         dry_run: count what would be deleted, and delete nothing.
 
     Raises:
-        LogError: there is no such status, the time has no zone, or nothing limits what is deleted.
+        LogError: there is no such status, the time has no zone, or the limit is negative.
     """
 
     before: datetime | None = None
@@ -63,8 +65,10 @@ class PruneOptions:
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # frozen for everybody else
         set_field(self, "status", RunPageOptions(status=self.status).status)
-        set_field(self, "limit", max(self.limit, 0))
         unix_ns(self.before, "before")
+        if self.limit < 0:  # taken for none, it would delete everything
+            raise LogError(f"limit={self.limit}: give how many runs to delete at most, or 0 for all of them")
+        set_field(self, "limit", within_int64(self.limit))
 
     def statuses(self) -> frozenset[RunStatus]:
         """The statuses of the runs that are meant."""
@@ -100,45 +104,37 @@ class PruneBatch:
     reached: Position | None = None
 
 
-DeleteBatch: TypeAlias = "Callable[[PruneOptions, Position | None, int], PruneBatch]"
-
-
 class Pruning:
     """A pruning in the making: which batch comes next, and what has been done so far.
-
-    Iterating does a batch at a time and gives the seconds to wait before the next: as long as the batch took, so that
-    whoever waits for the lock finds it free half of the time. SQLite's locks know no queue.
 
     Args:
         options: what to prune. Of a dry run nothing is left to do.
         matched: what the options mean altogether, counted before. Runs that come to match meanwhile are not for it.
-        delete: deletes the next runs behind a position, so many at most.
 
     Attributes:
+        reached: the last run that was looked at; the next batch begins behind it.
         report: what has been done so far.
     """
 
-    def __init__(self, options: PruneOptions, matched: PruneReport, delete: DeleteBatch) -> None:
-        self._options = options
-        self._left = 0 if options.dry_run else matched.matched_runs
-        self._delete = delete
+    def __init__(self, options: PruneOptions, matched: PruneReport) -> None:
+        self.reached: Position | None = None
         self.report = matched
+        self._left = 0 if options.dry_run else matched.matched_runs
 
-    def __iter__(self) -> Iterator[float]:
-        reached: Position | None = None
-        while self._left > 0:
-            began = time.perf_counter()
-            done = self._delete(self._options, reached, min(self._left, BATCH_RUNS))
-            if done.reached is None:
-                return
-            reached = done.reached
-            self._left -= done.runs
-            self.report = replace(
-                self.report,
-                deleted_runs=self.report.deleted_runs + done.runs,
-                deleted_events=self.report.deleted_events + done.events,
-            )
-            yield time.perf_counter() - began
+    @property
+    def next_limit(self) -> int:
+        """Runs that the next batch may delete; 0 when the pruning is done."""
+        return min(self._left, BATCH_RUNS)
+
+    def add(self, done: PruneBatch) -> None:
+        """Count a batch."""
+        self.reached = done.reached
+        self._left = 0 if done.reached is None else self._left - done.runs
+        self.report = replace(
+            self.report,
+            deleted_runs=self.report.deleted_runs + done.runs,
+            deleted_events=self.report.deleted_events + done.events,
+        )
 
 
 def first_events_worth(runs: Iterable[tuple[Position, int]]) -> list[tuple[Position, int]]:
@@ -235,8 +231,14 @@ def _options(
 ) -> PruneOptions:
     if (before is None) is (older_than is None):
         raise LogError("pruning needs a cutoff: give either before=... or older_than=..., and not both")
-    cutoff = before if older_than is None else datetime.now(UTC) - older_than
+    cutoff = before if older_than is None else _ago(older_than)
     return PruneOptions(before=cutoff, status=status, include_in_progress=include_in_progress)
+
+
+def _ago(age: timedelta) -> datetime:
+    """When that was, or the first or last moment that there is."""
+    now = datetime.now(UTC)
+    return now - min(max(age, now - _LAST_MOMENT), now - _FIRST_MOMENT)
 
 
 def _cannot_prune(log: EventLog, method: str) -> LogError:

@@ -5,6 +5,7 @@ Logs without a schema (memory, a user's own) are up to date by definition. Sourc
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from starling.errors import SchemaOutdatedError, SchemaTooNewError
@@ -75,21 +76,21 @@ async def preflight(log: EventLog) -> None:
         SchemaOutdatedError: it is older; run `migrate`.
         SchemaTooNewError: it is newer; upgrade this library.
     """
-    check_version(await schema_version(log), repr(log))
+    check_version(await schema_version(log), _name(log))
 
 
 def preflight_sync(log: EventLog) -> None:
     """`preflight`, blocking."""
-    check_version(schema_version_sync(log), repr(log))
+    check_version(schema_version_sync(log), _name(log))
 
 
 def check_version(version: int, where: str) -> None:
-    """Raise unless ``version`` is the one that this library writes. ``where`` names the log."""
+    """Raise unless ``version`` is the one that this library writes. ``where`` names the log, as a command takes it."""
     refuse_newer(version, where)
     if version < SCHEMA_VERSION:
         raise SchemaOutdatedError(
-            f"{where} has schema version {version}, this version of pytest-starling needs {SCHEMA_VERSION}: open it "
-            "once for writing, or run starling.eventlog.migrate on it",
+            f"{where} has schema version {version}, this version of pytest-starling needs {SCHEMA_VERSION}: run "
+            f"`starling migrate {shlex.quote(where)}`",
             path=where,
         )
 
@@ -101,6 +102,11 @@ def refuse_newer(version: int, where: str) -> None:
             f"{where} has schema version {version}, this version of pytest-starling knows {SCHEMA_VERSION}: upgrade it",
             path=where,
         )
+
+
+def _name(log: EventLog) -> str:
+    """A log as a command takes it: its file, its URL without the password; for a user's own, what it says of itself."""
+    return str(getattr(log, "path", "") or getattr(log, "name", "") or repr(log))
 
 
 def _nothing_to_do(dry_run: bool) -> MigrationReport:

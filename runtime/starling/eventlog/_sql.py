@@ -52,10 +52,14 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
 
 
+_FOUND = {"BrokenText": "text that is not UTF-8"}
+"""Types of ours in plain words; see `starling.eventlog._sqlite_text`."""
+
+
 def _fault(row: Sequence[Any]) -> str:
     for (column, wanted), value in zip(_TYPES, row, strict=True):
         if type(value) is not wanted and not (column == "prev_hash" and value is None):
-            return f"{column} must be {wanted.__name__}, found {type(value).__name__}"
+            return f"{column} must be {wanted.__name__}, found {_FOUND.get(type(value).__name__, type(value).__name__)}"
     _, seq, prev_hash, _, kind, _ = row
     if seq < 1:
         return f"seq must be 1 or more, found {seq}"

@@ -10,34 +10,39 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from starling.errors import InvalidAppendError, LogCorruptError, LogError, ReadOnlyError
 from starling.event import TERMINAL_KINDS
-from starling.eventlog._append_rules import EMPTY_RUN, Head, continue_run, head_of
+from starling.eventlog._append_rules import EMPTY_RUN, Head, Heads, advanced_elsewhere, continue_run, head_of
 from starling.eventlog._inline import InlineLog
 from starling.eventlog._migrations import EVENTS_TABLE, apply_pending, pending, stored_version
-from starling.eventlog._protocol import MigrationReport
+from starling.eventlog._protocol import SCHEMA_VERSION, MigrationReport
 from starling.eventlog._schema import check_version, refuse_newer
 from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.eventlog._sqlite_listing import check_database, list_page, prunable_runs, prune_batch, run_ids
 from starling.eventlog._sqlite_open import open_connection, transaction
-from starling.eventlog._sqlite_own import check_seal, has_seals, seal
+from starling.eventlog._sqlite_own import check_seal, has_seals, rehearse_write, seal
+from starling.eventlog._sqlite_text import carry_out
+from starling.eventlog._summary import newest_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from starling.event import Event
     from starling.eventlog._paging import Position, RunPage, RunPageOptions
     from starling.eventlog._pruning import PruneBatch, PruneOptions, PruneReport
     from starling.eventlog._sql import Row
+    from starling.eventlog._summary import RunSummary
 
 __all__ = ["SQLiteLog"]
+
+T = TypeVar("T")
 
 _INSERT = f"""
 INSERT INTO {EVENTS_TABLE} ({COLUMNS}) WITH new ({COLUMNS}) AS (VALUES (?, ?, ?, ?, ?, ?)) SELECT {COLUMNS} FROM new
@@ -48,9 +53,6 @@ _SELECT_RUN = f"{_SELECT} ORDER BY seq"
 _SELECT_PAGE = f"{_SELECT} AND seq >= ? ORDER BY seq LIMIT ?"
 _SELECT_TAIL = f"{_SELECT} ORDER BY seq DESC LIMIT 1"
 _SELECT_ALL = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} ORDER BY run_id, seq"  # noqa: S608 - constants
-
-_HEADS_KEPT = 1024
-"""Runs whose head is remembered; a service's abandoned runs must not pile up."""
 
 
 class SQLiteLog(InlineLog):
@@ -82,7 +84,7 @@ class SQLiteLog(InlineLog):
         file = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks
         self._path = str(file)
         self._read_only = read_only
-        self._heads: dict[str, Head] = {}
+        self._heads = Heads()
         self._schema_is_current = False
         self._connection = open_connection(file, read_only=read_only)
         self._has_seals = self._looks_sealed()
@@ -124,9 +126,7 @@ class SQLiteLog(InlineLog):
             applied = pending(version)
             if applied and not dry_run:
                 applied = self._migrate()
-        return MigrationReport(
-            from_version=version, to_version=version + len(applied), applied=applied, dry_run=dry_run
-        )
+        return MigrationReport(from_version=version, to_version=SCHEMA_VERSION, applied=applied, dry_run=dry_run)
 
     async def schema_version(self) -> int:
         """The version that the file is at: `starling.eventlog.schema_version`."""
@@ -158,11 +158,11 @@ class SQLiteLog(InlineLog):
         head = self._continue(run_id, batch)
         if not batch:
             return
-        self._heads.pop(run_id, None)  # unknown until the commit is known to have happened
+        self._heads.forget(run_id)  # unknown until the commit is known to have happened
         ended = batch[-1].kind in TERMINAL_KINDS
         self._insert(run_id, [row_of_event(event) for event in batch], head if ended else None)
         if not ended:
-            self._remember(run_id, head)
+            self._heads.remember(run_id, head)
 
     def _continue(self, run_id: str, events: Sequence[Event]) -> Head:
         known = self._heads.get(run_id)
@@ -178,27 +178,13 @@ class SQLiteLog(InlineLog):
             with transaction(self._connection):
                 written = self._connection.executemany(_INSERT, rows).rowcount
                 if written != len(rows):
-                    raise self._advanced_elsewhere(run_id, rows[0][1])
+                    raise advanced_elsewhere(self._path, run_id, rows[0][1])
                 if ended is not None:
                     seal(self._connection, run_id, ended)
         except sqlite3.IntegrityError as error:
-            raise self._advanced_elsewhere(run_id, rows[0][1]) from error
+            raise advanced_elsewhere(self._path, run_id, rows[0][1]) from error
         except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "append", writing=True, run_id=run_id) from error
-
-    def _advanced_elsewhere(self, run_id: str, seq: int) -> InvalidAppendError:
-        return InvalidAppendError(
-            f"{self._path}: run {run_id} was changed by another process before seq {seq} could be written; nothing was "
-            "written. Let one process at a time write a run",
-            path=self._path,
-            run_id=run_id,
-            seq=seq,
-        )
-
-    def _remember(self, run_id: str, head: Head) -> None:
-        if len(self._heads) >= _HEADS_KEPT:
-            del self._heads[next(iter(self._heads))]  # the run that was written longest ago
-        self._heads[run_id] = head
 
     def _refuse_if_read_only(self, action: str) -> None:
         if self._read_only:
@@ -212,16 +198,17 @@ class SQLiteLog(InlineLog):
     def _page(self, run_id: str, from_seq: int, limit: int) -> list[Event]:
         return self._select(_SELECT_PAGE, run_id, from_seq, limit)
 
+    def list_runs_sync(self) -> list[RunSummary]:
+        """Every run, newest first: `starling.eventlog.RunLister.list_runs`."""
+        with self._open():
+            return self._carry_out("list runs", lambda: newest_first(self._runs_held()))
+
     def _runs_held(self) -> Iterator[list[Event]]:
-        self._require_current_schema()
-        try:
-            rows = self._connection.execute(_SELECT_ALL)
-            for _, run in groupby(rows, key=itemgetter(0)):
-                events = self._readable(run)
-                if events:
-                    yield events
-        except DRIVER_ERRORS as error:
-            raise map_error(error, self._path, "list runs") from error
+        rows = self._connection.execute(_SELECT_ALL)
+        for _, run in groupby(rows, key=itemgetter(0)):
+            events = self._readable(run)
+            if events:
+                yield events
 
     def _readable(self, rows: Iterable[Row]) -> list[Event]:
         events = []
@@ -232,55 +219,60 @@ class SQLiteLog(InlineLog):
 
     def check_storage_sync(self) -> None:
         """Whether the database is sound: `starling.eventlog.StorageChecker.check_storage`."""
-        with self._open(), self._listing("check"):
-            check_database(self._connection, self._path)
+        with self._open():
+            self._carry_out("check", lambda: check_database(self._connection, self._path))
 
     async def check_storage(self) -> None:
         """Whether the database is sound: `starling.eventlog.StorageChecker.check_storage`."""
         self.check_storage_sync()
 
+    def check_writable_sync(self) -> None:
+        """Whether it can be written: `starling.eventlog.WriteChecker.check_writable`."""
+        with self._open():
+            self._refuse_if_read_only("write")
+            self._carry_out("write", lambda: rehearse_write(self._connection), writing=True)
+
+    async def check_writable(self) -> None:
+        """Whether it can be written: `starling.eventlog.WriteChecker.check_writable`."""
+        self.check_writable_sync()
+
     def _page_of_runs(self, options: RunPageOptions) -> RunPage:
-        with self._listing("list runs"):
-            return list_page(self._connection, options)
+        return self._carry_out("list runs", lambda: list_page(self._connection, options))
 
     def _run_ids(self, after: str, limit: int) -> list[str]:
-        with self._listing("list run ids"):
-            return run_ids(self._connection, self._path, after, limit)
+        return self._carry_out("list run ids", lambda: run_ids(self._connection, self._path, after, limit))
 
     def _prunable(self, options: PruneOptions) -> PruneReport:
         if not options.dry_run:
             self._refuse_if_read_only("prune")
-        with self._listing("look for runs to prune"):
-            return prunable_runs(self._connection, options)
+        return self._carry_out("look for runs to prune", lambda: prunable_runs(self._connection, options))
 
     def _prune_batch(self, options: PruneOptions, after: Position | None, limit: int) -> PruneBatch:
-        self._heads.clear()  # of the runs that go; the others' are read again
-        with self._listing("prune", writing=True):
-            return prune_batch(self._connection, options, after, limit)
+        self._heads.forget_all()  # of the runs that go; the others' are read again
+        return self._carry_out("prune", lambda: prune_batch(self._connection, options, after, limit), writing=True)
 
-    @contextmanager
-    def _listing(self, action: str, *, writing: bool = False) -> Iterator[None]:
+    def _carry_out(self, action: str, work: Callable[[], T], *, writing: bool = False, run_id: str = "") -> T:
         self._require_current_schema()
         try:
-            yield
+            return carry_out(self._connection, work)
         except DRIVER_ERRORS as error:
-            raise map_error(error, self._path, action, writing=writing) from error
+            raise map_error(error, self._path, action, writing=writing, run_id=run_id) from error
 
     def _stored_head(self, run_id: str) -> Head:
         tail = self._select(_SELECT_TAIL, run_id)
         return head_of(tail[0]) if tail else EMPTY_RUN
 
     def _select(self, statement: str, run_id: str, *arguments: int) -> list[Event]:
-        self._require_current_schema()
         try:
-            rows = self._connection.execute(statement, (run_id, *arguments)).fetchall()
-            events = [event_of_row(row, self._path) for row in rows]
-            if self._has_seals:
-                check_seal(self._connection, self._path, events)
+            return self._carry_out("read", lambda: self._events(statement, run_id, *arguments), run_id=run_id)
         except UnicodeEncodeError:
             return []  # a lone surrogate: no run was ever stored under such an id
-        except DRIVER_ERRORS as error:
-            raise map_error(error, self._path, "read", run_id=run_id) from error
+
+    def _events(self, statement: str, run_id: str, *arguments: int) -> list[Event]:
+        rows = self._connection.execute(statement, (run_id, *arguments)).fetchall()
+        events = [event_of_row(row, self._path) for row in rows]
+        if self._has_seals:
+            check_seal(self._connection, self._path, events)
         return events
 
     def _require_current_schema(self) -> None:
@@ -291,7 +283,7 @@ class SQLiteLog(InlineLog):
 
     def _release(self) -> None:
         self._finalizer.detach()
-        self._heads.clear()
+        self._heads.forget_all()
         try:
             self._connection.close()
         except DRIVER_ERRORS as error:

@@ -90,7 +90,7 @@ def _check_place(path: Path, *, read_only: bool) -> None:
     if not path.parent.is_dir():
         raise LogError(f"{path}: the folder {path.parent} does not exist: create it first", path=str(path))
     if read_only and not path.exists():
-        raise LogError(f"{path} does not exist, and a read-only log is not created", path=str(path))
+        raise LogError(f"{path} does not exist; only a log that is opened for writing is created", path=str(path))
     if not read_only:
         create_private(path)
 

@@ -32,6 +32,7 @@ __all__ = [
     "cut_run",
     "drop_seal",
     "has_seals",
+    "rehearse_write",
     "seal",
     "strip_fixture",
 ]
@@ -67,22 +68,33 @@ def seal(connection: sqlite3.Connection, run_id: str, head: Head) -> None:
     connection.execute(f"INSERT OR REPLACE INTO {SEALS_TABLE} VALUES (?, ?, ?)", (run_id, head.seq, head.hash))  # noqa: S608
 
 
+def rehearse_write(connection: sqlite3.Connection) -> None:
+    """Insert a row that no event could be, and take it back."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(f"INSERT INTO {EVENTS_TABLE} VALUES ('', 0, NULL, 0, 0, x'')")  # noqa: S608 - a constant
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def drop_seal(connection: sqlite3.Connection, run_id: str) -> None:
     """Forget the seal of a run that goes, or whose end does."""
     connection.execute(f"DELETE FROM {SEALS_TABLE} WHERE run_id = ?", (run_id,))  # noqa: S608 - a constant
 
 
-def cut_run(connection: sqlite3.Connection, run_id: str, before_seq: int) -> bool:
+def cut_run(connection: sqlite3.Connection, run_id: str, before_seq: int) -> int | None:
     """Delete a run's events from ``before_seq`` on, none for 0, and the seal of the end that goes.
 
-    Returns whether there was such a run. Call it inside a transaction.
+    Returns how many went; None if there is no such run. Call it inside a transaction.
     """
-    found = connection.execute(f"SELECT 1 FROM {EVENTS_TABLE} WHERE run_id = ? LIMIT 1", (run_id,)).fetchone()  # noqa: S608
-    if before_seq > 0:
-        gone = connection.execute(f"DELETE FROM {EVENTS_TABLE} WHERE run_id = ? AND seq >= ?", (run_id, before_seq))  # noqa: S608
-        if gone.rowcount and has_seals(connection):
-            drop_seal(connection, run_id)
-    return found is not None
+    if not connection.execute(f"SELECT 1 FROM {EVENTS_TABLE} WHERE run_id = ? LIMIT 1", (run_id,)).fetchone():  # noqa: S608
+        return None
+    if before_seq <= 0:
+        return 0
+    gone = connection.execute(f"DELETE FROM {EVENTS_TABLE} WHERE run_id = ? AND seq >= ?", (run_id, before_seq))  # noqa: S608
+    if gone.rowcount and has_seals(connection):
+        drop_seal(connection, run_id)
+    return gone.rowcount
 
 
 def strip_fixture(connection: sqlite3.Connection) -> None:

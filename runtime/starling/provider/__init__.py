@@ -2,9 +2,11 @@
 
 Inside: `_types` (request, messages, usage) · `_chunks` (one class a chunk kind) · `_protocol` (what an adapter must be)
 · `_assemble` (chunks to a response, the state machine) · `_request_hash` (a request's hash and size) · `_errors` (how
-failures are classed). Each adapter is a package of its own, named for its vendor and imported only by who uses it:
-`starling.provider.openai`. `starling.provider.cassette` gives vcrpy's recordings for a model's answers. Importing this
-package brings in no SDK.
+failures are classed) · `_transport` (which exceptions are the network's) · the other modules, what our own adapters
+share. Each adapter is a package of its own, named for its vendor and imported only by who uses it:
+`starling.provider.openai`, `.anthropic`, `.gemini`, `.bedrock`, `.openrouter`. `starling.provider.cassette` gives
+vcrpy's recordings for a model's answers.
+Importing this package brings in no SDK.
 
 Write an adapter: `info()`, `stream(request)` that yields chunks, errors through `wrap_http_status`; call
 `starling.ambient.refuse_live_call` before anything is sent.

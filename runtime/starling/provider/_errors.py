@@ -8,19 +8,13 @@ text names the provider and the status; it is what RunFailed records.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from starling.errors import AuthError, NetworkError, ProviderError, RateLimitError, ServerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from starling.provider._transport import is_transport_error
 
 __all__ = ["classify_transport", "provider_error_text", "wrap_http_status"]
 
 _BY_STATUS: dict[int, type[ProviderError]] = {401: AuthError, 403: AuthError, 429: RateLimitError}
-
-# OSError covers DNS (gaierror), refused and reset connections, TLS (ssl.SSLError) and timeouts.
-_TRANSPORT = (OSError, EOFError)
 
 
 def provider_error_text(provider: str, message: str, status: int | None = None) -> str:
@@ -71,25 +65,20 @@ def wrap_http_status(
 
 
 def classify_transport(error: Exception, *, provider: str) -> ProviderError:
-    """Class a failure without an HTTP answer: `NetworkError` if the network caused it, else `ProviderError`."""
+    """Class a failure without an HTTP answer: `NetworkError` if the network caused it, else `ProviderError`.
+
+    The network's are an `OSError` (DNS, TLS, timeouts, connections that were refused or reset) and what the usual HTTP
+    clients raise for a line that failed or an answer that came in pieces, by itself or as a cause. What they say of a
+    mistake (an address without a scheme, a header that no request can carry, a missing file) is not.
+    """
     return wrap_http_status(error, None, provider=provider)
 
 
 def _kind_of(error: Exception | str, status: int | None) -> type[ProviderError]:
     if status:
         return ServerError if status >= 500 else _BY_STATUS.get(status, ProviderError)
-    caused_by_network = not isinstance(error, str) and any(isinstance(link, _TRANSPORT) for link in _causes(error))
+    caused_by_network = not isinstance(error, str) and is_transport_error(error)
     return NetworkError if caused_by_network else ProviderError
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what caused it, outermost first; SDKs like to wrap the socket's own error."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def _words(error: Exception | str) -> str:

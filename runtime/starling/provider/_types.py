@@ -28,7 +28,10 @@ class ProviderInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an adapter supports; the contract suite skips what is False."""
+    """What an adapter supports; the contract suite skips what is False.
+
+    ``states_cost``: the vendor says what a call cost (`Usage.cost_usd`), so that replay compares no prices of ours.
+    """
 
     tools: bool = False
     tool_choice: bool = False
@@ -36,16 +39,21 @@ class Capabilities:
     stop_sequences: bool = False
     cache_control: bool = False
     request_id: bool = False
+    states_cost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Token counts of one model call so far (cumulative within the call)."""
+    """Token counts of one model call so far (cumulative within the call).
+
+    ``cost_usd`` is what the vendor says the call cost; None, as with most vendors, leaves that to the price table.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_create_tokens: int = 0
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

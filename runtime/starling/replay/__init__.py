@@ -43,7 +43,7 @@ from starling.replay._tail import TailSession
 from starling.replay._transcript import transcript
 from starling.replay._undeclared import UndeclaredCall, UndeclaredCalls
 from starling.replay._verify import replay, replay_sync
-from starling.step import NOT_RECORDED, Change, Divergence, fold_consequences, ignorable_paths, map_content
+from starling.step import NOT_RECORDED, Change, Divergence, Raised, fold_consequences, ignorable_paths, map_content
 
 __all__ = [
     "NOT_RECORDED",
@@ -54,6 +54,7 @@ __all__ = [
     "NondeterminismError",
     "PatchUse",
     "ProviderModelMismatchError",
+    "Raised",
     "RecordingSession",
     "Redact",
     "RedactionError",

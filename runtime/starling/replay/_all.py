@@ -153,10 +153,10 @@ class _Whole:
 
     async def _was_left_by_a_crash(self, run_id: str) -> bool:
         """Whether this is a sub-agent's run whose process was killed, and which the resumed outer run did without."""
-        run = await self._log.read(run_id)
-        if not run or run[-1].kind in TERMINAL_KINDS:
-            return False
         try:
+            run = await self._log.read(run_id)
+            if not run or run[-1].kind in TERMINAL_KINDS:
+                return False
             validate_prefix(run)
             wiring = _wiring(run[0])
         except LogError:

@@ -175,7 +175,7 @@ class NestedRuns:
         if events is None:
             raise self._failed(self._unrecorded(intent))
         try:
-            check_recording(events[0].run_id, events)
+            events = check_recording(events[0].run_id, events)
         except LogError as error:
             raise self._failed(error) from None
         run_id = events[0].run_id

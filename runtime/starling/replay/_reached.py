@@ -30,6 +30,7 @@ class Reached:
             "socket.getaddrinfo",
             "socket.gethostbyaddr",
             "socket.gethostbyname",
+            "socket.getnameinfo",
             "subprocess.Popen",
         }
     )

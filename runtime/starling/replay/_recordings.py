@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
-from starling.event import TERMINAL_KINDS, Kind, misstated, validate_recording
+from starling.event import TERMINAL_KINDS, Kind, validate_recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starling.event import Event
+    from starling.event import Event, ValidRun
 
 __all__ = ["check_recording"]
 
@@ -22,8 +22,8 @@ _UNFINISHED = (
 )
 
 
-def check_recording(run_id: str, events: Sequence[Event]) -> None:
-    """Refuse to replay what is not one whole, untouched run.
+def check_recording(run_id: str, events: Sequence[Event]) -> ValidRun:
+    """Refuse to replay what is not one whole, untouched run, and return its events.
 
     Raises:
         SchemaVersionMismatchError: a newer version of this library wrote it.
@@ -34,16 +34,17 @@ def check_recording(run_id: str, events: Sequence[Event]) -> None:
     if events[0].run_id != run_id:
         raise _refused(run_id, events[0].seq, f"its events are of run {events[0].run_id!r}", _NO_RUN)
     try:
-        validate_recording(events)
+        run = validate_recording(events)
     except SchemaVersionMismatchError:
         raise
     except LogCorruptError as error:
         raise LogCorruptError(
             f"{error.message}. {_advice(events)}", run_id=run_id, seq=error.seq, field=error.field
         ) from error
-    wrong = misstated(events, final_text=False)  # the replay finds another final text
-    if wrong:
-        raise _refused(run_id, len(events), f"the last event belies the run: {'; '.join(wrong)}", _RESTORE)
+    if run.misstated:
+        what = f"the last event belies the run: {'; '.join(run.misstated)}"
+        raise _refused(run_id, len(events), what, _RESTORE)
+    return run
 
 
 def _advice(events: Sequence[Event]) -> str:

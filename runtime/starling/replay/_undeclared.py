@@ -108,7 +108,7 @@ class UndeclaredCalls:
                 self._opened(caller, *arguments)
             case "os.rename":
                 self._files.renamed(*arguments[:2])
-            case "socket.getaddrinfo" | "socket.gethostbyname" | "socket.gethostbyaddr" | "socket.connect":
+            case _ if event.startswith("socket."):
                 what, author = self._reached.host(event, caller)
                 if not self._judge(done(f"{what}()"), author):
                     asks = event != "socket.getaddrinfo"  # else a library is about to connect: it is one thing

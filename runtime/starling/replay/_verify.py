@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starling.agent import Agent, CustomLoop
     from starling.ambient import PatchUse, Redact, ToolPolicy
-    from starling.event import Event, Payload
+    from starling.event import Event, Payload, ValidRun
     from starling.eventlog import EventLog
     from starling.step import Divergence
 
@@ -88,7 +88,7 @@ def replay_sync(log: EventLog, run_id: str, agent: Agent | CustomLoop, **options
     return run_blocking(lambda: replay(log, run_id, agent, **options))
 
 
-async def read_recording(log: EventLog, run_id: str) -> Sequence[Event]:
+async def read_recording(log: EventLog, run_id: str) -> ValidRun:
     """One whole run of a log.
 
     Raises:
@@ -97,8 +97,7 @@ async def read_recording(log: EventLog, run_id: str) -> Sequence[Event]:
     events = await log.read(run_id)
     if not events:
         raise RunNotFoundError(f"run {run_id!r} is not in the log; nothing to replay", run_id=run_id)
-    check_recording(run_id, events)
-    return events
+    return check_recording(run_id, events)
 
 
 async def go_through(

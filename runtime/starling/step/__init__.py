@@ -6,6 +6,7 @@ _patches     patched, deprecate_patch: changes that recordings may predate
 _exceptions  exceptions, described for the log and built again; _carried is what they carry, in plain data
 _llm         one model call
 _tools       tool dispatch: batches, retries, what is recorded
+_raised      what made an attempt fail, and where
 _invoke      one attempt of a tool: result, failure, timeout
 _abandoned   the record of an effect that was cut off or left behind
 _journal     what the above write to, whatever stands behind it
@@ -43,6 +44,7 @@ from starling.step._divergence import ABSENT, NOT_RECORDED, Change, Divergence, 
 from starling.step._effects import new_call_id, now, random, side_effect, side_effect_sync
 from starling.step._llm import Turn, llm_call
 from starling.step._patches import deprecate_patch, patched
+from starling.step._raised import Raised
 from starling.step._redaction import map_content
 from starling.step._run import DEFAULT_MAX_PARALLEL_TOOLS
 from starling.step._tools import ToolCall, call_tool, call_tools
@@ -53,6 +55,7 @@ __all__ = [
     "NOT_RECORDED",
     "Change",
     "Divergence",
+    "Raised",
     "ToolCall",
     "Turn",
     "call_tool",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starling.ambient import ReplayOptions
     from starling.event import Payload
     from starling.step._divergence import Change, DivergenceClass, Explanation
+    from starling.step._raised import Raised
 
 __all__ = ["carry_over", "describe", "ignorable_paths"]
 
@@ -84,8 +85,13 @@ def describe(
     call_id: str,
     tool: str = "",
     explained: Explanation | None = None,
+    raised: Raised | None = None,
 ) -> Divergence:
-    """The divergence of two payloads; ``explained`` says what stands behind a prompt's hash."""
+    """The divergence of two payloads.
+
+    Args:
+        explained: what stands behind a prompt's hash. raised: what stands behind a tool's failure, but for its text.
+    """
     if produced is not None:
         produced = redacted(produced, options.redact)
     today = produced
@@ -108,6 +114,7 @@ def describe(
         length=length,
         call_id=call_id,
         tool=tool,
+        raised=replace(raised, text=produced.error) if raised and isinstance(produced, ToolCallFailed) else None,
     )
 
 

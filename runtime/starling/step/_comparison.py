@@ -78,6 +78,7 @@ class Comparison:
             call_id=frame.call_id if frame else "",
             tool=frame.tool if frame else "",
             explained=explained,
+            raised=frame.raised if frame else None,
         )
 
     def latched(self, divergence: Divergence, frame: Frame | None = None) -> NondeterminismError:

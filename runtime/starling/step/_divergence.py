@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starling.event import Kind, Payload
+    from starling.step._raised import Raised
 
 __all__ = ["ABSENT", "NOT_RECORDED", "Change", "Divergence", "DivergenceClass", "Explanation", "changes_between"]
 
@@ -80,6 +81,7 @@ class Divergence:
         changes: the fields that differ.
         length: how many events the recording has.
         call_id: the tool call inside which it happened; empty outside of tools. tool: the name of that call's tool.
+        raised: where a tool failed today, what it raised and where; None where none did.
         cause_seq: with ``collect``, the seq of the divergence that this one merely follows from, being the same change
             seen again (a changed system prompt differs in RunStarted, and then in the request of every turn). 0 for a
             cause of its own. That of a nested run may name a divergence of the run around it.
@@ -97,6 +99,7 @@ class Divergence:
     length: int = 0
     call_id: str = ""
     tool: str = ""
+    raised: Raised | None = None
     cause_seq: int = 0
 
     def __str__(self) -> str:
@@ -105,10 +108,11 @@ class Divergence:
 
     @property
     def text(self) -> str:
-        """The headline, the reason, and the first changes, cut to a readable size: the text of the error."""
+        """The headline, the reason, what was raised and the first changes, cut to a readable size."""
         shown = [f"  {_cut(str(change))}" for change in self.changes[:_MOST_CHANGES]]
         more = len(self.changes) - len(shown)
-        return "\n".join([str(self), self.reason, *shown, *([f"  ... and {more} more"] if more > 0 else [])])
+        raised = [f"  raised by the tool: {_cut(str(self.raised))}"] if self.raised else []
+        return "\n".join([str(self), self.reason, *raised, *shown, *([f"  ... and {more} more"] if more > 0 else [])])
 
 
 _MOST_CHANGES = 8

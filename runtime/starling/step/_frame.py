@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable
 
+    from starling.step._raised import Raised
     from starling.step._run import Run
 
 __all__ = ["Frame", "current", "current_frame", "enclosing", "enter_effect", "leave"]
@@ -35,6 +36,7 @@ class Frame:
             in the log. Both over all attempts of the call; the journal's lock guards them.
         asked: effects, by name and request, that have been asked for and have no answer yet.
         strand: the task in which the attempt's function runs.
+        raised: on replay, what made the attempt fail today.
         patches: the answers of `step.patched`, by mark: a call takes one way, over all its attempts.
     """
 
@@ -50,6 +52,7 @@ class Frame:
         "node",
         "parent",
         "patches",
+        "raised",
         "run",
         "strand",
         "tool",
@@ -66,6 +69,7 @@ class Frame:
         self.closed = False
         self.failure: Exception | None = None
         self.strand: Task[Any] | None = None
+        self.raised: Raised | None = None
         self.finished: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.asked: dict[tuple[str, int], None] = {}

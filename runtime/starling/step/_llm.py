@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -38,12 +39,13 @@ from starling.step._exceptions import rebuild
 from starling.step._frame import Frame, current_frame
 from starling.step._interruption import Interruption
 from starling.step._replay import ReplayJournal
+from starling.step._run import Unfinished
 from starling.step._tail import TailJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from starling.provider import Chunk, Request
+    from starling.provider import Chunk, Provider, Request
     from starling.provider._assemble import Response
     from starling.step._run import Run
 
@@ -155,7 +157,13 @@ async def _stream(frame: Frame, request: Request, turn_id: str) -> Response:
     run, assembler = frame.run, Assembler()
     async with aclosing(_closeable(_open(run, request))) as chunks:
         while True:
-            chunk = await _next(run, chunks)
+            try:
+                chunk = await _next(run, chunks)
+            except asyncio.CancelledError:
+                if run.out_of_time():
+                    said = Unfinished(turn_id=turn_id, text=assembler.text, output_tokens=assembler.usage.output_tokens)
+                    run.unfinished = said
+                raise
             if chunk is None:
                 return assembler.finish()
             for block in assembler.feed(chunk):
@@ -285,13 +293,16 @@ def _recorded_turn(frame: Frame, journal: ReplayJournal | TailJournal) -> Turn:
 def _priced(
     frame: Frame, journal: ReplayJournal | TailJournal, recorded: AssistantMessageCompleted
 ) -> AssistantMessageCompleted:
-    """The recorded message; with ``compare_cost``, today's price of its usage is compared too."""
+    """The recorded message; with ``compare_cost``, today's price of its usage is compared too.
+
+    Not where the vendor states the cost: that is the environment's, and no price of ours.
+    """
     from dataclasses import replace
 
     from starling.provider import Usage
 
     produced = recorded
-    if journal.options.compare_cost:
+    if journal.options.compare_cost and not _states_cost(frame.run.provider):
         usage = Usage(
             input_tokens=recorded.input_tokens,
             output_tokens=recorded.output_tokens,
@@ -302,6 +313,12 @@ def _priced(
     taken = frame.run.emit(produced, frame)
     assert isinstance(taken, AssistantMessageCompleted)  # the journal returns what stands there
     return taken
+
+
+def _states_cost(provider: Provider) -> bool:
+    from starling.provider import Capable
+
+    return isinstance(provider, Capable) and provider.capabilities().states_cost
 
 
 def _no_answer(frame: Frame, journal: ReplayJournal | TailJournal) -> BaseException:

@@ -73,7 +73,9 @@ class Meter:
             self.cache_misses += 1
 
     def cost_of(self, usage: Usage) -> float:
-        """US dollars for one model call."""
+        """US dollars for one model call: what the vendor says, else what its tokens cost by the price table."""
+        if usage.cost_usd is not None:
+            return usage.cost_usd
         return cost_usd(
             self.model,
             input_tokens=usage.input_tokens,

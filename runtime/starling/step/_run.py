@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starling.step._journal import Journal
     from starling.tool import Tool
 
-__all__ = ["DEFAULT_MAX_PARALLEL_TOOLS", "Run"]
+__all__ = ["DEFAULT_MAX_PARALLEL_TOOLS", "Run", "Unfinished"]
 
 DEFAULT_MAX_PARALLEL_TOOLS = 8
 """How many tool calls of one batch run at a time. Source: seed, "Parallel tool calls"."""
@@ -31,6 +31,15 @@ DEFAULT_MAX_PARALLEL_TOOLS = 8
 
 def _random_64() -> int:
     return secrets.randbits(64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """As much of a turn's answer as had come when the time was over; ``output_tokens`` as reported until then."""
+
+    turn_id: str
+    text: str
+    output_tokens: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -43,7 +52,8 @@ class Run:
         require_raw_response_hash: fail a turn whose end carries no 32-byte digest.
         max_parallel_tools: how many calls of one batch run at a time.
         own_loop: the loop is the user's own, so that what it asks the model follows from its code alone.
-        out_of_time: whether the run's wall-clock budget has expired; asked when a tool is cancelled.
+        out_of_time: whether the run's wall-clock budget has expired; asked when a tool or an answer is cancelled.
+        unfinished: the answer that it cut off, if it did.
         clock: Unix nanoseconds, for `step.now`. random: 64 random bits, for `step.random`.
         open_calls: the ids, chosen by the model or by code, of calls that have not ended.
         turn: held while a model call is under way.
@@ -61,6 +71,7 @@ class Run:
     max_parallel_tools: int = DEFAULT_MAX_PARALLEL_TOOLS
     own_loop: bool = False
     out_of_time: Callable[[], bool] = bool
+    unfinished: Unfinished | None = None
     clock: Callable[[], int] = time.time_ns
     random: Callable[[], int] = _random_64
     metrics: Metrics

@@ -21,6 +21,7 @@ from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame, leave
 from starling.step._interruption import Interruption
 from starling.step._invoke import OF_THE_RUN, Failure, outcome_of, times_cancelled
+from starling.step._raised import raised_by
 from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
@@ -300,6 +301,8 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
+    if isinstance(produced, Failure) and run.journal.replaying:
+        frame.raised = raised_by(produced.exception)
     final = not (isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool))
     recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=final)))
     run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)

@@ -13,6 +13,7 @@ comparison finds that.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -41,6 +42,8 @@ _ROUNDS_TO_BEGIN = 3
 _SAME_MOMENT_NS = 250_000
 """Answers recorded so shortly after each other came before the code could act on the first: it saw both at once."""
 _STEP_S = 0.002
+_BUSIEST = 8
+"""By how much the steps are multiplied at most on a machine that has more to do than it has processors."""
 _PATIENCE_S = 1.0
 """How long, over a whole call, strands wait for one that recorded something before and may still be at work."""
 
@@ -105,6 +108,7 @@ class Turns:
         self._are_several = False
         self._have_threads = False
         self._quiet = 0
+        self._quiet_steps = round(_QUIET_STEPS * _business())
         self._looks = 0
         self._next_look: asyncio.Handle | None = None
 
@@ -140,7 +144,7 @@ class Turns:
         if waiter is None:
             return
         idle, until = 0, time.monotonic() + _PATIENCE_S
-        while idle < _QUIET_STEPS and time.monotonic() < until:
+        while idle < self._quiet_steps and time.monotonic() < until:
             looks = self._looks
             with suppress(TimeoutError):
                 waiter.released.result(_STEP_S)
@@ -298,7 +302,7 @@ class Turns:
             if not self._waiting:
                 return
             self._quiet += 1
-            stands_still = self._quiet >= (_QUIET_STEPS if self._have_threads else _QUIET_ROUNDS)
+            stands_still = self._quiet >= (self._quiet_steps if self._have_threads else _QUIET_ROUNDS)
             slowly = self._have_threads or self._quiet > _QUIET_ROUNDS
             if stands_still and not self._answering:
                 slowly = self._go_on(min(self._waiting, key=lambda waiter: waiter.index)) or slowly
@@ -336,6 +340,15 @@ class Turns:
             self._answer(waiter.index)
         if not waiter.released.done():
             waiter.released.set_result(None)
+
+
+def _business() -> float:
+    """How many threads want each processor, from 1: the longer, then, until an answered one has run."""
+    try:
+        load, _, _ = os.getloadavg()
+    except (AttributeError, OSError):  # Windows; a sandbox
+        return 1.0
+    return min(max(1.0, load / (os.cpu_count() or 1)), float(_BUSIEST))
 
 
 def _is_here(loop: asyncio.AbstractEventLoop) -> bool:

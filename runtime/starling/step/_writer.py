@@ -193,9 +193,12 @@ def _holds(stored: Sequence[Event], event: Event) -> bool:
 def _append_in_line(log: EventLog) -> Callable[[str, Sequence[Event]], None] | None:
     """The log's way to append without a loop.
 
-    None where ``append`` is another thing: overridden below the class that has ``append_sync``, or a wrapper's own,
+    None where appending waits for a network (``append_waits``), which would hold up the whole event loop; and where
+    ``append`` is another thing: overridden below the class that has ``append_sync``, or a wrapper's own,
     which hands every other attribute on.
     """
+    if getattr(log, "append_waits", False):
+        return None
     nearness = {name: _nearness(log, name) for name in ("append", "append_sync")}
     if nearness["append_sync"] is None or (nearness["append"] or 0) < nearness["append_sync"]:
         return None

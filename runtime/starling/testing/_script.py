@@ -128,14 +128,21 @@ class Script:
         )
 
     def usage(
-        self, input_tokens: int = 0, output_tokens: int = 0, cache_read_tokens: int = 0, cache_create_tokens: int = 0
+        self,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cache_read_tokens: int = 0,
+        cache_create_tokens: int = 0,
+        *,
+        cost_usd: float | None = None,
     ) -> Self:
-        """Token counts, cumulative within the turn, at this point of the stream."""
+        """Token counts, cumulative within the turn, at this point of the stream; the cost, if the vendor says it."""
         counts = Usage(
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             cache_read_tokens=cache_read_tokens,
             cache_create_tokens=cache_create_tokens,
+            cost_usd=cost_usd,
         )
         return self._add(UsageChunk(usage=counts))
 

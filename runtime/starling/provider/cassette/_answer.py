@@ -15,8 +15,9 @@ from starling._blake3 import digest
 from starling.errors import InvalidStreamError
 from starling.provider._chunks import EndChunk
 from starling.provider._errors import provider_error_text
-from starling.provider.cassette._anthropic import MessageReader, as_events
-from starling.provider.openai._errors import error_from_status
+from starling.provider._vendor_errors import error_from_status
+from starling.provider.anthropic._stream import MessageReader
+from starling.provider.cassette._anthropic import as_events
 from starling.provider.openai._stream import AnswerReader
 
 if TYPE_CHECKING:
@@ -42,9 +43,14 @@ def chunks_of(interaction: Interaction, *, provider: str) -> Iterator[Chunk]:
     """
     request_id = interaction.headers.get(_REQUEST_ID[interaction.vendor], "")
     if interaction.status != 200:
-        headers = {**interaction.headers, "x-request-id": request_id}
-        body = _parsed(interaction.body)
-        raise error_from_status(interaction.status, body, headers, provider=provider, secret="")
+        raise error_from_status(
+            interaction.status,
+            _parsed(interaction.body),
+            interaction.headers,
+            provider=provider,
+            request_id=request_id,
+            secret="",
+        )
     whole = interaction.body.lstrip().startswith(b"{")
     reader: AnswerReader | MessageReader
     if interaction.vendor == "openai":

@@ -8,27 +8,28 @@ place for them and the vendor refuses fields it does not know.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from starling.errors import ProviderError
-from starling.provider._errors import provider_error_text
+from starling.provider._request_parts import STATED_ALREADY, given_params, refuse, schema_of
 
 if TYPE_CHECKING:
     from starling.provider._types import Message, Request, ToolDefinition, ToolUse
 
-__all__ = ["create_arguments"]
+__all__ = ["REFUSED_PARAMS", "create_arguments"]
 
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
-_REFUSED_PARAMS = {
+REFUSED_PARAMS = {
     "model": "set Config.model instead",
     "messages": "the agent writes the messages",
     "tools": "pass tools to the agent instead",
     "functions": "pass tools to the agent instead",
     "function_call": "use tool_choice instead",
     "stream": "answers are always streamed",
+    "audio": "answers are text here",
+    "image_config": "answers are text here",  # OpenRouter's
+    "modalities": "answers are text here",
     "extra_headers": "pass an http_client with these headers to the provider instead",
     "extra_query": "pass a base_url with this query, or an http_client, to the provider instead",
     "timeout": "pass timeout to the provider instead",
@@ -37,6 +38,9 @@ _REFUSED_PARAMS = {
 
 _OWNED_BY_REQUEST = ("tool_choice", "stop", "top_k", "max_tokens", "max_completion_tokens")
 """Parameters that a request may state itself; stating one twice is refused."""
+
+_SAME_CAP = frozenset({"max_tokens", "max_completion_tokens"})
+"""Two names of one parameter; which of them a request states depends on the endpoint."""
 
 
 def create_arguments(request: Request, *, provider: str, max_tokens_name: str) -> dict[str, Any]:
@@ -52,9 +56,8 @@ def create_arguments(request: Request, *, provider: str, max_tokens_name: str) -
             tool's schema is not JSON.
     """
     stated = _stated(request, max_tokens_name, provider)
-    params = _params(request, stated, provider)
-    options = {"include_usage": True, **params.pop("stream_options", {})}
-    extra = {**params.pop("extra_body", {}), **params}
+    extra = _params(request, stated, provider)
+    options = {"include_usage": True, **extra.pop("stream_options", {})}
     if "top_k" in stated:
         extra["top_k"] = stated.pop("top_k")
     return {
@@ -79,26 +82,31 @@ def _stated(request: Request, max_tokens_name: str, provider: str) -> dict[str, 
 
 
 def _params(request: Request, stated: Mapping[str, Any], provider: str) -> dict[str, Any]:
-    """The vendor's parameters as a fresh dict, refused where they cannot be passed through."""
-    given = {} if request.params is None else request.params
-    if not isinstance(given, Mapping):
-        raise _refused(provider, "params", f"must be a mapping of parameter names, not {type(given).__name__}")
-    for name, value in given.items():
-        if name in _REFUSED_PARAMS:
-            raise _refused(provider, f"params.{name}", _REFUSED_PARAMS[name])
-        if name in _OWNED_BY_REQUEST and name in stated:
-            raise _refused(provider, f"params.{name}", "is stated by the request already; give it once")
-        if name in {"stream_options", "extra_body"} and not isinstance(value, Mapping):
-            raise _refused(provider, f"params.{name}", "must be a mapping")
-    if given.get("n") not in (None, 1):
-        raise _refused(provider, "params.n", "must be 1: a turn has one answer")
-    return dict(given)
+    """The vendor's parameters as a fresh dict, those in ``extra_body`` included; refused where they cannot be sent."""
+    params = given_params(request, provider)
+    nested = params.pop("extra_body", {})
+    if not isinstance(nested, Mapping):
+        refuse(provider, "params.extra_body", "must be a mapping")
+    for name in params.keys() & nested.keys():
+        refuse(provider, f"params.extra_body.{name}", "stands in params as well; give it once")
+    for place, given in (("params", params), ("params.extra_body", nested)):
+        for name, value in given.items():
+            problem = _problem(name, value, stated)
+            if problem:
+                refuse(provider, f"{place}.{name}", problem)
+    return {**nested, **params}
 
 
-def _refused(provider: str, field: str, why: str) -> ProviderError:
-    return ProviderError(
-        provider_error_text(provider, f"{field} cannot be sent: {why}"), provider=provider, field=field
-    )
+def _problem(name: str, value: object, stated: Mapping[str, Any]) -> str:
+    if name in REFUSED_PARAMS:
+        return REFUSED_PARAMS[name]
+    if (name in _OWNED_BY_REQUEST and name in stated) or (name in _SAME_CAP and _SAME_CAP & stated.keys()):
+        return STATED_ALREADY
+    if name == "stream_options" and not isinstance(value, Mapping):
+        return "must be a mapping"
+    if name == "n" and value not in (None, 1):
+        return "must be 1: a turn has one answer"
+    return ""
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:
@@ -128,11 +136,9 @@ def _tool(tool: ToolDefinition, provider: str) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description:
         function["description"] = tool.description
-    if tool.schema:
-        try:
-            function["parameters"] = json.loads(tool.schema)
-        except ValueError as error:
-            raise _refused(provider, f'the schema of tool "{tool.name}"', f"is not JSON ({error})") from error
+    schema = schema_of(tool, provider)
+    if schema is not None:
+        function["parameters"] = schema
     return {"type": "function", "function": function}
 
 

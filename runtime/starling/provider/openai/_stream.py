@@ -1,19 +1,14 @@
 """The vendor's streamed answer to our chunks. Pure: bytes in, chunks out.
 
-Strategy: events are read as plain JSON rather than as the SDK's models, because servers that "speak OpenAI" leave
-fields out, send null for a list, or add fields of their own (``reasoning_content``). Being lenient about what is
-missing does not mean being lenient about the end: an answer is whole only when the vendor gave a finish reason and
-then ended the stream as the wire says. Half an answer is an error.
+Strategy: an answer is whole only when the vendor gave a finish reason and then ended the stream as the wire says.
+Compatible servers differ in small things (``reasoning_content``, no ``[DONE]``, pieces of calls without an index).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from starling._blake3 import digest
-from starling.errors import InvalidStreamError, NetworkError, ProviderError
 from starling.provider._chunks import (
     Chunk,
     EndChunk,
@@ -24,17 +19,15 @@ from starling.provider._chunks import (
     ToolUseStart,
     UsageChunk,
 )
-from starling.provider._errors import provider_error_text
+from starling.provider._event_reader import EventReader
 from starling.provider._types import Usage
-from starling.provider.openai._errors import error_from_body
-from starling.provider.openai._sse import SSEDecoder
+from starling.provider._vendor_errors import error_from_report
+from starling.provider.openai._errors import ERROR_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["AnswerReader"]
-
-_DONE = b"[DONE]"
 
 _TEXT_FIELDS: tuple[tuple[str, type[TextChunk | ReasoningChunk]], ...] = (
     ("reasoning_content", ReasoningChunk),  # DeepSeek, vLLM, SGLang
@@ -43,6 +36,13 @@ _TEXT_FIELDS: tuple[tuple[str, type[TextChunk | ReasoningChunk]], ...] = (
     ("refusal", TextChunk),  # a refusal is the answer; without it the turn would look empty
 )
 """Fields of a delta that hold text, in the order in which a model produces them."""
+
+_NO_PLACE = {
+    "function_call": "was used in place of tool_calls",
+    "audio": "is a part of the answer that no chunk can carry",
+    "images": "are a part of the answer that no chunk can carry",  # OpenRouter
+}
+"""Fields of a delta without which the answer would be half of one."""
 
 
 @dataclass(slots=True)
@@ -56,96 +56,38 @@ class _OpenCall:
 
 
 @dataclass(slots=True, kw_only=True)
-class AnswerReader:
-    """Reads one streamed answer.
+class AnswerReader(EventReader):
+    """Reads one streamed answer; see `EventReader`."""
 
-    Attributes:
-        provider: the provider's id, for errors.
-        request_id: the vendor's id of the request, from the response's headers.
-        secret: the API key; kept out of messages should the server repeat it.
-    """
-
-    provider: str
-    request_id: str = ""
-    secret: str = field(default="", repr=False)
-    _decoder: SSEDecoder = field(default_factory=SSEDecoder)
-    _payloads: list[bytes] = field(default_factory=list)
     _calls: list[_OpenCall] = field(default_factory=list)
     _by_index: dict[int, _OpenCall] = field(default_factory=dict)
     _finish_reason: str = ""
     _saw_usage: bool = False
-    _saw_done: bool = False
 
-    @property
-    def done(self) -> bool:
-        """The vendor has said that nothing follows."""
-        return self._saw_done
-
-    def feed(self, block: bytes) -> Iterator[Chunk]:
-        """The chunks that the next bytes complete.
-
-        Raises:
-            ProviderError: an event is the vendor's error report; classed by its type.
-            InvalidStreamError: an event is not what the wire says.
-        """
-        for data in self._decoder.feed(block):
-            yield from self._event(data)
-
-    def finish(self) -> Iterator[Chunk]:
-        """The chunks that end the answer, once the connection has given all it had.
-
-        Raises:
-            NetworkError: the stream broke off.
-            InvalidStreamError: the vendor ended the stream without finishing the answer.
-        """
-        for data in self._decoder.finish():
-            yield from self._event(data)
-        if not self._whole():
-            raise self._incomplete()
+    def _ending(self) -> Iterator[Chunk]:
+        # Usage comes after the finish reason and is the last thing before [DONE], which some servers omit.
+        if not self._finish_reason and self._saw_done:
+            raise self._invalid("the answer has no finish_reason")
+        if not self._finish_reason or not (self._saw_done or self._saw_usage):
+            raise self._broken_off()
         yield from self._end_calls()
-        yield EndChunk(
-            stop_reason=self._finish_reason,
-            raw_response_hash=digest(b"\n".join(self._payloads)),
-            request_id=self.request_id,
-        )
+        yield EndChunk(stop_reason=self._finish_reason, raw_response_hash=self._raw_hash(), request_id=self.request_id)
 
-    def _event(self, data: bytes) -> Iterator[Chunk]:
-        if data.strip() == _DONE:
-            self._saw_done = True
-            return
-        self._payloads.append(data)
-        event = self._parse(data)
-        if event.get("error") or event.get("object") == "error":
-            raise error_from_body(event, provider=self.provider, request_id=self.request_id, secret=self.secret)
-        yield from self._content(event)
+    def _content(self, event: dict[str, Any]) -> Iterator[Chunk]:
+        if event.get("error") or "error" in (event.get("object"), event.get("type")):
+            raise error_from_report(
+                event, ERROR_CLASSES, provider=self.provider, request_id=self.request_id, secret=self.secret
+            )
+        yield from self._choices(event)
         usage = event.get("usage")
         if isinstance(usage, dict):
             self._saw_usage = True
-            yield UsageChunk(usage=_usage(usage))
+            yield UsageChunk(usage=self._usage(usage))
 
-    def _whole(self) -> bool:
-        # Usage comes after the finish reason and is the last thing before [DONE], which some servers omit.
-        return bool(self._finish_reason) and (self._saw_done or self._saw_usage)
-
-    def _incomplete(self) -> ProviderError:
-        if self._saw_done:
-            return self._invalid("the answer has no finish_reason")
-        problem = "the stream broke off before the answer was complete; try again"
-        return NetworkError(
-            provider_error_text(self.provider, problem), provider=self.provider, request_id=self.request_id
-        )
-
-    def _parse(self, data: bytes) -> dict[str, Any]:
-        try:
-            event = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            raise self._invalid(f"event {len(self._payloads)} is not JSON") from error
-        if not isinstance(event, dict):
-            raise self._invalid(f"event {len(self._payloads)} is not a JSON object")
-        return event
-
-    def _content(self, event: dict[str, Any]) -> Iterator[Chunk]:
+    def _choices(self, event: dict[str, Any]) -> Iterator[Chunk]:
         for choice in self._list(event, "choices"):
+            if self._count(choice, "index") != 0:
+                raise self._invalid("there is more than one choice")
             yield from self._delta(self._object(choice, "delta"))
             reason = self._text(choice, "finish_reason")
             self._finish_reason = reason or self._finish_reason
@@ -158,8 +100,9 @@ class AnswerReader:
             if text and not (kind is ReasoningChunk and text == seen):
                 seen = text
                 yield kind(text=text)
-        if delta.get("function_call"):
-            raise self._invalid("function_call was used in place of tool_calls")
+        for name, why in _NO_PLACE.items():
+            if delta.get(name):
+                raise self._invalid(f"{name} {why}")
         for piece in self._list(delta, "tool_calls"):
             yield from self._call_piece(piece)
 
@@ -201,46 +144,13 @@ class AnswerReader:
                 raise self._invalid(f'tool call "{call.call_id}" has no name')
             yield ToolUseEnd(call_id=call.call_id)
 
-    def _text(self, holder: dict[str, Any], name: str) -> str:
-        value = holder.get(name)
-        if value is None or isinstance(value, str):
-            return value or ""
-        raise self._invalid(f"{name} is not text")
-
-    def _object(self, holder: dict[str, Any], name: str) -> dict[str, Any]:
-        value = holder.get(name)
-        if value is None or isinstance(value, dict):
-            return value or {}
-        raise self._invalid(f"{name} is not an object")
-
-    def _list(self, holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
-        value = holder.get(name)
-        if value is None:
-            return []
-        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-            return value
-        raise self._invalid(f"{name} is not a list of objects")
-
-    def _invalid(self, problem: str) -> InvalidStreamError:
-        return InvalidStreamError(
-            provider_error_text(self.provider, f"invalid stream: {problem}"),
-            provider=self.provider,
-            request_id=self.request_id,
+    def _usage(self, reported: dict[str, Any]) -> Usage:
+        """The vendor's counts. ``prompt_tokens`` includes what the cache gave, and so does ``input_tokens``."""
+        details = reported.get("prompt_tokens_details")
+        cached = details if isinstance(details, dict) else {}
+        return Usage(
+            input_tokens=self._count(reported, "prompt_tokens"),
+            output_tokens=self._count(reported, "completion_tokens"),
+            cache_read_tokens=self._count(cached, "cached_tokens"),
+            cache_create_tokens=self._count(cached, "cache_write_tokens"),
         )
-
-
-def _usage(reported: dict[str, Any]) -> Usage:
-    """The vendor's counts. ``prompt_tokens`` includes what was read from the cache, and so does ``input_tokens``."""
-    details = reported.get("prompt_tokens_details")
-    cached = details if isinstance(details, dict) else {}
-    return Usage(
-        input_tokens=_count(reported, "prompt_tokens"),
-        output_tokens=_count(reported, "completion_tokens"),
-        cache_read_tokens=_count(cached, "cached_tokens"),
-        cache_create_tokens=_count(cached, "cache_write_tokens"),
-    )
-
-
-def _count(holder: dict[str, Any], name: str) -> int:
-    value = holder.get(name)
-    return value if isinstance(value, int) else 0

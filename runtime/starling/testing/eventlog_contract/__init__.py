@@ -29,6 +29,7 @@ from starling.testing.eventlog_contract._carrying import (
 )
 from starling.testing.eventlog_contract._following import (
     a_cancelled_follower_leaves_the_log_alone,
+    a_follower_may_ask_for_any_seq,
     a_slow_follower_loses_nothing,
     followers_end_when_the_log_closes,
     serves_many_followers,
@@ -41,11 +42,13 @@ from starling.testing.eventlog_contract._paging import (
     filters_narrow_a_page,
     new_runs_do_not_shift_pages,
     pages_add_up_to_the_listing,
+    pages_by_numbers_and_times_of_any_size,
     pages_through_ids_and_events,
     refuses_paging_after_close,
 )
 from starling.testing.eventlog_contract._pruning import (
     a_dry_run_deletes_nothing,
+    prunes_by_times_of_any_size,
     pruning_keeps_what_is_not_meant,
     pruning_takes_the_oldest_first,
     writes_while_runs_are_pruned,
@@ -91,6 +94,7 @@ CHECKS: tuple[Check, ...] = (
     serves_many_followers,
     a_slow_follower_loses_nothing,
     a_cancelled_follower_leaves_the_log_alone,
+    a_follower_may_ask_for_any_seq,
     followers_end_when_the_log_closes,
     is_used_from_several_threads,
     one_of_two_writers_wins,
@@ -106,6 +110,7 @@ PAGING_CHECKS: tuple[Check, ...] = (
     new_runs_do_not_shift_pages,
     filters_narrow_a_page,
     pages_through_ids_and_events,
+    pages_by_numbers_and_times_of_any_size,
     refuses_paging_after_close,
 )
 """What a log promises besides that is a `starling.eventlog.RunPageLister` and an `starling.eventlog.EventPager`."""
@@ -114,6 +119,7 @@ PRUNING_CHECKS: tuple[Check, ...] = (
     a_dry_run_deletes_nothing,
     pruning_keeps_what_is_not_meant,
     pruning_takes_the_oldest_first,
+    prunes_by_times_of_any_size,
     writes_while_runs_are_pruned,
 )
 """What a log promises besides that is a `starling.eventlog.RunPruner`."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "a_cancelled_follower_leaves_the_log_alone",
+    "a_follower_may_ask_for_any_seq",
     "a_slow_follower_loses_nothing",
     "followers_end_when_the_log_closes",
     "serves_many_followers",
@@ -109,6 +110,20 @@ async def a_cancelled_follower_leaves_the_log_alone(factory: Factory) -> None:
     async with asyncio.timeout(PATIENCE_S):
         assert await staying == events, "cancelling one follower disturbed another"
     await log.close()
+
+
+async def a_follower_may_ask_for_any_seq(factory: Factory) -> None:
+    """One below the first is the first; one beyond what a database counts to never comes, as the log's end tells."""
+    log = factory()
+    events = sample_run("r", ended=False)
+    await log.append("r", events)
+    everything, nothing = (asyncio.ensure_future(collect(log.stream("r", seq))) for seq in (-(2**63) - 1, 2**63))
+    await asyncio.sleep(0)
+    await log.append("r", sample_run("r")[len(events) :])
+    async with asyncio.timeout(PATIENCE_S):
+        assert await everything == sample_run("r"), "a stream from before the first event missed some"
+        await log.close()
+        assert await nothing == [], "there is no such event"
 
 
 async def followers_end_when_the_log_closes(factory: Factory) -> None:

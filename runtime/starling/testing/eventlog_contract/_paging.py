@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from starling.errors import LogClosedError
@@ -13,6 +13,7 @@ from starling.testing.eventlog_contract._runs import dated_run, sample_run
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starling.event import Event
     from starling.eventlog import EventLog, RunSummary
     from starling.testing.eventlog_contract._runs import Factory
 
@@ -20,6 +21,7 @@ __all__ = [
     "filters_narrow_a_page",
     "new_runs_do_not_shift_pages",
     "pages_add_up_to_the_listing",
+    "pages_by_numbers_and_times_of_any_size",
     "pages_through_ids_and_events",
     "refuses_paging_after_close",
 ]
@@ -27,6 +29,9 @@ __all__ = [
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _NOON_NS = 1_767_268_800_000_000_000
 _MINUTE_NS = 60_000_000_000
+_BEYOND = 2**63
+"""One more than a database counts to."""
+_FIRST_MOMENT, _LAST_MOMENT = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 async def pages_add_up_to_the_listing(factory: Factory) -> None:
@@ -86,6 +91,9 @@ async def filters_narrow_a_page(factory: Factory) -> None:
         ({"require_tool_calls": True}, ["shop/3", "shop/1"]),
         ({"require_tool_calls": True, "status": "failed", "prefix": "shop/"}, ["shop/1"]),
         ({"started_after": _NOON, "started_before": _NOON}, []),
+        ({"query": "\0"}, []),
+        ({"query": "\ud800"}, []),
+        ({"prefix": "\ud800"}, []),
     ]
     for filters, expected in cases:
         page = await _page(log, **filters)
@@ -115,6 +123,37 @@ async def pages_through_ids_and_events(factory: Factory) -> None:
         assert page_of_events == events[from_seq - 1 :][:limit], f"page from seq {from_seq} differs"
     page_of_events.clear()
     assert await log.read_page("nobody") == [], "an unknown run has no events"
+    await log.close()
+
+
+async def pages_by_numbers_and_times_of_any_size(factory: Factory) -> None:
+    """What no database's integer can hold is after everything, or before it."""
+    log = factory()
+    assert isinstance(log, EventPager), "the log lacks run_ids_page or read_page"
+    events = dated_run("r", _NOON_NS)
+    await log.append("r", events)
+    pages: list[tuple[int, int, list[Event]]] = [
+        (_BEYOND, 256, []),
+        (-_BEYOND - 1, 256, events),
+        (1, _BEYOND, events),
+        (1, 0, []),
+        (1, -1, []),
+    ]
+    for from_seq, limit, expected in pages:
+        assert await log.read_page("r", from_seq, limit) == expected, f"{limit} events from seq {from_seq} differ"
+    for limit, ids in ((_BEYOND, ["r"]), (0, []), (-1, [])):
+        assert await log.run_ids_page("", limit) == ids, f"{limit} run ids differ"
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"started_after": _LAST_MOMENT}, 0),
+        ({"started_after": _FIRST_MOMENT}, 1),
+        ({"started_before": _LAST_MOMENT}, 1),
+        ({"started_before": _FIRST_MOMENT}, 0),
+        ({"started_before": datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-12)))}, 1),
+        ({"limit": _BEYOND}, 1),
+        ({"offset": _BEYOND}, 0),
+    ]
+    for filters, shown in cases:
+        assert len((await _page(log, **filters)).runs) == shown, f"{filters} shows other runs"
     await log.close()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "a_dry_run_deletes_nothing",
+    "prunes_by_times_of_any_size",
     "pruning_keeps_what_is_not_meant",
     "pruning_takes_the_oldest_first",
     "writes_while_runs_are_pruned",
@@ -75,6 +76,25 @@ async def pruning_takes_the_oldest_first(factory: Factory) -> None:
         left = left[limit:]
         assert report.deleted_runs == limit, f"a limit of {limit}: {report}"
         assert await _ids(log) == left, f"a limit of {limit} left {await _ids(log)}"
+    await log.close()
+
+
+async def prunes_by_times_of_any_size(factory: Factory) -> None:
+    """A cutoff before all times keeps everything, one after them nothing that was meant."""
+    log = await _filled(factory)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"before": first}, 0),
+        ({"older_than": timedelta.max}, 0),
+        ({"before": last}, 3),
+        ({"older_than": timedelta.min}, 3),
+        ({"before": last, "limit": 2**63}, 3),
+    ]
+    for options, matched in cases:
+        report = await prune_runs(log, **options)
+        assert report.matched_runs == matched, f"{options}: {report}"
+    await prune_runs(log, before=last, limit=2**63, dry_run=False)
+    assert await _ids(log) == ["open"], "what has ended goes, and nothing else"
     await log.close()
 
 

@@ -1,0 +1,139 @@
+"""What a Postgres log asks its server: appending, reading, walking, pruning. Steps (see `_sql_steps`), no IO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starling.eventlog._migrations import EVENTS_TABLE
+from starling.eventlog._paging import Position
+from starling.eventlog._pruning import PruneBatch, first_events_worth
+from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
+from starling.eventlog._sql_listing import Dialect, Statement, prunable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starling.event import Event
+    from starling.eventlog._pruning import PruneOptions
+    from starling.eventlog._sql_steps import Steps
+
+__all__ = [
+    "PAGE",
+    "POSTGRES",
+    "TAIL",
+    "WHOLE_RUN",
+    "can_hold",
+    "insert",
+    "prune_batch",
+    "rehearse_write",
+    "run_ids",
+    "select",
+    "sweep",
+]
+
+POSTGRES = Dialect(
+    run_id='head.run_id COLLATE "C"',
+    contains='strpos(lower(head.run_id COLLATE "C"), ?) > 0',
+)
+
+# The lock makes appends to one run wait for each other, those of the original included; other runs are not held up. The
+# statement sees what was committed before it began to wait: who was second then meets the primary key.
+_INSERT = f"""
+WITH turn AS (SELECT pg_advisory_xact_lock(hashtextextended(?, 0)) AS taken), written AS (
+    INSERT INTO {EVENTS_TABLE} ({COLUMNS})
+    SELECT ?, new.seq, new.prev_hash, new.ts, new.kind, new.payload
+    FROM turn, unnest(?::bigint[], ?::bytea[], ?::bigint[], ?::bigint[], ?::bytea[])
+        AS new (seq, prev_hash, ts, kind, payload)
+    WHERE turn.taken IS NOT NULL
+        AND (? = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = ? AND old.seq = ? - 1))
+    RETURNING seq)
+SELECT count(*) FROM written
+"""  # noqa: S608 - constants
+_SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
+WHOLE_RUN = f"{_SELECT} ORDER BY seq"
+PAGE = f"{_SELECT} AND seq >= ? ORDER BY seq LIMIT ?"
+TAIL = f"{_SELECT} ORDER BY seq DESC LIMIT 1"
+_RUN_IDS = (
+    f'SELECT DISTINCT run_id COLLATE "C" AS id FROM {EVENTS_TABLE} WHERE run_id COLLATE "C" > ? ORDER BY id LIMIT ?'  # noqa: S608
+)
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))"
+_DELETE = f"DELETE FROM {EVENTS_TABLE} WHERE run_id = ANY(?)"  # noqa: S608 - constants
+_DELETE_HEADLESS = f"""
+DELETE FROM {EVENTS_TABLE} AS gone WHERE run_id = ANY(?)
+    AND NOT EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS head WHERE head.run_id = gone.run_id AND head.seq = 1)
+"""  # noqa: S608 - constants
+
+
+def can_hold(*texts: str) -> bool:
+    """Whether Postgres could have stored these texts: no NUL, no lone surrogate."""
+    try:
+        return b"\0" not in "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def insert(run_id: str, events: Sequence[Event]) -> Steps[int]:
+    """Add a batch behind its predecessor; returns how many events were written: all, or none if it is not there."""
+    first = events[0].seq
+    _, *columns = (list(column) for column in zip(*map(row_of_event, events), strict=True))
+    ((written,),) = yield Statement(text=_INSERT, arguments=(run_id, run_id, *columns, first, run_id, first))
+    return int(written)
+
+
+def rehearse_write() -> Steps[None]:
+    """Insert a row that no event could be. Carry it out in a transaction that is rolled back."""
+    yield Statement(text=f"INSERT INTO {EVENTS_TABLE} VALUES ('', 0, NULL, 0, 0, '')", arguments=())  # noqa: S608
+
+
+def select(name: str, which: str, run_id: str, *arguments: int) -> Steps[list[Event]]:
+    """Events of a run: one of `WHOLE_RUN`, `PAGE` (from a seq on, so many at most) and `TAIL`."""
+    if not can_hold(run_id):
+        return []
+    rows = yield Statement(text=which, arguments=(run_id, *arguments))
+    return [event_of_row(row, name) for row in rows]
+
+
+def run_ids(after: str, limit: int) -> Steps[list[str]]:
+    """Ids of runs: `starling.eventlog.EventPager.run_ids_page`."""
+    rows = yield Statement(text=_RUN_IDS, arguments=(after, limit))
+    return [run_id for (run_id,) in rows]
+
+
+def prune_batch(options: PruneOptions, after: Position | None, limit: int) -> Steps[tuple[PruneBatch, list[str]]]:
+    """Delete the next runs behind ``after``, so many at most, and return their ids too. Carry it out in a transaction.
+
+    The runs are chosen first and locked then, so what has been written to one meanwhile is looked at again.
+    """
+    rows = yield prunable(POSTGRES, options, after, limit)
+    batch = first_events_worth([(Position(ts, run_id), size) for run_id, ts, size in rows])
+    if not batch:
+        return PruneBatch(), []
+    yield from _lock([position.run_id for position, _ in batch])
+    rows = yield _still(options, [position.run_id for position, _ in batch])
+    sizes = {run_id: size for run_id, _, size in rows}
+    yield Statement(text=_DELETE, arguments=(list(sizes),))
+    return PruneBatch(runs=len(sizes), events=sum(sizes.values()), reached=batch[-1][0]), list(sizes)
+
+
+def sweep(run_ids: Sequence[str]) -> Steps[None]:
+    """Delete what writers that waited for a pruning have added to runs that are gone. Carry it out in a transaction.
+
+    Their statements began before the runs went, and still saw them. Locks are given in the order of asking. A run that
+    has a first event was begun anew under the old id, and is nobody's leavings.
+    """
+    yield from _lock(run_ids)
+    yield Statement(text=_DELETE_HEADLESS, arguments=(list(run_ids),))
+
+
+def _lock(run_ids: Sequence[str]) -> Steps[None]:
+    for run_id in sorted(run_ids):  # in one order, so that two prunings cannot wait for each other
+        yield Statement(text=_LOCK, arguments=(run_id,))
+
+
+def _still(options: PruneOptions, run_ids: Sequence[str]) -> Statement:
+    """Those of these runs that the options still mean, as `prunable` gives them."""
+    matching = prunable(POSTGRES, options, None, None)
+    return Statement(
+        text=f"SELECT run_id, ts, events FROM ({matching.text}) AS still (run_id, ts, events) WHERE run_id = ANY(?)",  # noqa: S608
+        arguments=(*matching.arguments, list(run_ids)),
+    )

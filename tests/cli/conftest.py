@@ -1,0 +1,3 @@
+from cli_kit import starling
+
+__all__ = ["starling"]
