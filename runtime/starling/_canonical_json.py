@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from starling.errors import UnencodableValueError
 
-__all__ = ["dumps", "loads"]
+__all__ = ["dumps", "is_json", "loads"]
 
 MAX_DEPTH = 32
 
@@ -34,7 +34,7 @@ def dumps(value: Any) -> str:
             nesting without end; ``field`` names the place.
     """
     try:
-        return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+        return (_dumped(value) if is_json(value) else "") or _encode(_plain(value))
     except _Unfit as unfit:
         place = unfit.path.removeprefix(".")
         raise UnencodableValueError(f"{place}: {unfit}" if place else str(unfit), field=place) from None
@@ -67,6 +67,34 @@ def loads(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 
 
 # Writing
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode
+
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, bool, type(None)})
+
+
+def is_json(value: Any, room: int = MAX_DEPTH) -> bool:
+    """Whether a value is JSON as it stands: exactly the built-in types, every key a text, every float finite.
+
+    One that is nested deeper than ``room`` levels does not count, nor does one that contains itself.
+    """
+    kind = type(value)
+    if kind is dict and _TEXT.issuperset(map(type, value)):
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return kind in _SCALARS or (kind is float and math.isfinite(value))
+    nested = [item for item in items if type(item) not in _SCALARS]
+    return room > 0 and all(is_json(item, room - 1) for item in nested)
+
+
+def _dumped(value: Any) -> str:
+    """The short way for what `is_json` passes: `_plain` would return an equal value. Empty if a text is not clean."""
+    text = _encode(value)
+    return text if text.isascii() or not _SURROGATES.search(text) else ""
 
 
 class _Unfit(Exception):  # noqa: N818 - never leaves this module

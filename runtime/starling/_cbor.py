@@ -276,9 +276,66 @@ def item(value: Any, room: int) -> bytes:
     scalar = _SCALARS.get(type(value))
     if scalar is not None:
         return scalar(value)
+    try:
+        return _quick_item(value, room)
+    except Exception:  # noqa: BLE001 - the careful way takes what is unusual, and names what is wrong
+        return careful_item(value, room)
+
+
+# The quick way: lists and maps of the built-in types alone, every key a clean text.
+
+
+def _quick_item(value: Any, room: int) -> bytes:
+    """Return the same as `careful_item`, or raise anything."""
+    if room < 1:
+        raise Misfit(_TOO_DEEP)
+    return _QUICK[type(value)](value, room - 1)
+
+
+def _quick_list(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
+    chunks = [list_head(len(items))]
+    scalar_of = _SCALARS.get
+    for value in items:
+        scalar = scalar_of(type(value))  # as `item` does, but for the call
+        chunks.append(scalar(value) if scalar is not None else _quick_item(value, room))
+    return b"".join(chunks)
+
+
+def _quick_map(items: dict[Any, Any], room: int) -> bytes:
+    entries = []
+    scalar_of = _SCALARS.get
+    for key, value in items.items():
+        scalar = scalar_of(type(value))
+        data = scalar(value) if scalar is not None else _quick_item(value, room)
+        entries.append((_short_key(key) if len(key) <= _SHORT_KEY else _text_key(key)) + data)
+    entries.sort()  # as the keys alone would be: none is the beginning of another one
+    return map_head(len(entries)) + b"".join(entries)
+
+
+def _text_key(key: str) -> bytes:
+    """The item of a key; of other keys than clean texts, two may come to the same bytes."""
+    if type(key) is not str:
+        raise TypeError(type(key).__name__)
+    data = key.encode()
+    return head(_TEXT, len(data)) + data
+
+
+_SHORT_KEY = 48
+_short_key = lru_cache(maxsize=1024)(_text_key)
+"""The keys of tools' arguments and results are the same few again and again."""
+
+
+# The careful way.
+
+
+def careful_item(value: Any, room: int) -> bytes:
+    """Return the same as `item`, of any type; what has no place in the format is named."""
+    scalar = _SCALARS.get(type(value))
+    if scalar is not None:
+        return scalar(value)
     container = _CONTAINERS.get(type(value))
     if container is None:
-        return item(_as_plain(value), room)
+        return careful_item(_as_plain(value), room)
     if room < 1:
         raise Misfit(_TOO_DEEP)
     return container(value, room - 1)
@@ -286,11 +343,9 @@ def item(value: Any, room: int) -> bytes:
 
 def _list_item(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
     chunks = [list_head(len(items))]
-    scalar_of = _SCALARS.get
     try:
         for value in items:
-            scalar = scalar_of(type(value))  # as `item` does, but for the call
-            chunks.append(scalar(value) if scalar is not None else item(value, room))
+            chunks.append(careful_item(value, room))  # noqa: PERF401 - how many there are says which one does not fit
     except Misfit as misfit:
         misfit.path = f"[{len(chunks) - 1}]{misfit.path}"
         raise
@@ -298,16 +353,13 @@ def _list_item(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
 
 
 def _map_item(items: dict[Any, Any], room: int) -> bytes:
-    keyed = {(_key_of(key) if type(key) is str else _key(key)): value for key, value in items.items()}
+    keyed = {_key(key): value for key, value in items.items()}
     if len(keyed) != len(items):
         raise Misfit("a dict of which two keys become the same text")
     chunks = [map_head(len(keyed))]
-    scalar_of = _SCALARS.get
     try:
         for encoded in sorted(keyed):
-            value = keyed[encoded]
-            scalar = scalar_of(type(value))
-            chunks += (encoded, scalar(value) if scalar is not None else item(value, room))
+            chunks += (encoded, careful_item(keyed[encoded], room))
     except Misfit as misfit:
         key = list(items)[list(keyed).index(encoded)]
         misfit.path = f".{key}{misfit.path}" if isinstance(key, str) else f"[{key!r}]{misfit.path}"
@@ -315,19 +367,10 @@ def _map_item(items: dict[Any, Any], room: int) -> bytes:
     return b"".join(chunks)
 
 
-_SHORT_KEY = 48
-_short_key = lru_cache(maxsize=1024)(text_item)
-"""The keys of tools' arguments and results are the same few again and again."""
-
-
-def _key_of(key: str) -> bytes:
-    return _short_key(key) if len(key) <= _SHORT_KEY else text_item(key)
-
-
 def _key(key: Any) -> bytes:
     if key is None or isinstance(key, list | tuple | dict | Raw):
         raise Misfit(f"a {type(key).__name__} as a dict key")
-    return item(key, 0)
+    return careful_item(key, 0)
 
 
 _SCALARS: dict[type, Callable[[Any], bytes]] = {
@@ -340,6 +383,7 @@ _SCALARS: dict[type, Callable[[Any], bytes]] = {
     Raw: lambda raw: raw.data,
 }
 _CONTAINERS: dict[type, Callable[[Any, int], bytes]] = {dict: _map_item, list: _list_item, tuple: _list_item}
+_QUICK: dict[type, Callable[[Any, int], bytes]] = {dict: _quick_map, list: _quick_list, tuple: _quick_list}
 
 # Subclasses (IntEnum, StrEnum, named tuples, ordered dicts) are written as the plain type that they extend.
 _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starling import _canonical_json
 from starling._canonical_json import dumps, loads
 from starling.errors import UnencodableValueError
 from tests.event.interop_vectors import lines
@@ -158,3 +160,47 @@ def test_reading_gives_back_the_value_and_the_text_is_canonical(value):
     assert loads(text) == value
     assert dumps(loads(text)) == text
     assert loads(text.encode()) == value
+
+
+surrogates = st.text(st.characters(), max_size=3)
+odd_values = st.recursive(
+    st.none() | st.integers() | st.floats() | surrogates | st.binary(max_size=2) | st.just(1j),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=2).map(tuple)
+        | st.dictionaries(surrogates | st.integers() | st.booleans(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def text_or_fault(write, value):
+    try:
+        return write(value)
+    except UnencodableValueError as error:
+        return str(error), error.field
+
+
+@given(trees | odd_values)
+def test_the_short_way_agrees_with_the_long_one_in_texts_and_in_faults(value):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_canonical_json, "is_json", lambda _: False)
+        long_way = text_or_fault(dumps, value)
+    assert text_or_fault(dumps, value) == long_way
+
+
+@pytest.mark.parametrize(
+    ("value", "is_json"),
+    [
+        ({"a": [1, 2.5, None, True, "x", {}]}, True),
+        ({1: 2}, False),
+        ((1, 2), False),
+        ([[math.inf]], False),
+        ({"a": b"x"}, False),
+        (OrderedDict(a=1), False),
+        ([[[1]]], True),
+    ],
+)
+def test_what_is_json_as_it_stands(value, is_json):
+    assert _canonical_json.is_json(value) is is_json
+    assert not _canonical_json.is_json([[[]]], room=2)

@@ -336,3 +336,38 @@ def test_a_changed_byte_is_refused_or_another_value(value, data):
     except LogCorruptError:
         return
     assert not same(changed, value)
+
+
+class Half(StrEnum):
+    ONE = "\ud800"
+
+
+surrogates = st.text(st.characters(), max_size=3)
+odd_scalars = scalars | surrogates | st.sampled_from([Size.BIG, Half.ONE, bytearray(b"x"), Raw(b"\x01"), 1j, object()])
+odd_values = st.recursive(
+    odd_scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys | surrogates | st.none() | st.sampled_from([Half.ONE, "long" * 20]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+def outcome(encoder, value, room):
+    try:
+        return encoder(value, room)
+    except _cbor.Misfit as misfit:
+        return misfit.what, misfit.path
+
+
+@given(values | odd_values, st.integers(0, 6))
+def test_the_quick_way_agrees_with_the_careful_one_in_bytes_and_in_faults(value, room):
+    assert outcome(_cbor.item, value, room) == outcome(_cbor.careful_item, value, room)
+
+
+@given(json_values)
+def test_values_of_json_go_the_quick_way(value):
+    quick = _cbor._quick_item([value], 32)
+    assert quick == _cbor.careful_item([value], 32)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starling import _cbor
 from starling._blake3 import digest
 from starling._cbor import Raw, encode
 from starling.errors import UnencodableValueError
@@ -192,12 +193,39 @@ def test_a_growing_conversation_hashes_as_each_of_its_requests_does_alone(reques
             assert_equal(hasher, dataclasses.replace(request, messages=tuple(others.pop())))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(role="user", content="\ud800"),
+        Message(role="tool", tool_result=ToolResult(call_id="c", content="x", is_error=1)),
+        Message(role="tool", tool_result=ToolResult(call_id="c", content=None)),
+        Message(role="tool", tool_result=ToolResult(call_id="c", content="x", is_error=[True])),
+        Message(role="assistant", reasoning=(Reasoning(content="x", signature=None, redacted=True),)),
+        Message(role="assistant", tool_uses=(ToolUse(call_id=1, name="t", args=""),)),
+        Message(role="assistant", tool_uses=[ToolUse(call_id="c", name="t", args="{}")]),
+        Message(role=None, content=b"x"),
+        Message(role="user", content={"a": [1]}, annotations={}),
+    ],
+    ids=repr,
+)
+def test_a_message_of_any_make_is_encoded_as_its_fields_are(message):
+    assert request_hash._message_item(message) == encode(request_hash._message(message))
+
+
+def test_a_message_that_is_too_large_is_refused_as_its_fields_are(monkeypatch):
+    message = text("x" * 100)
+    for module in (_cbor, request_hash):
+        monkeypatch.setattr(module, "MAX_BYTES", 50)
+    with pytest.raises(UnencodableValueError, match="larger than an event may be"):
+        request_hash._message_item(message)
+
+
 @pytest.fixture
 def encoded(monkeypatch):
     """The messages that were encoded, in order."""
     seen = []
-    original = request_hash._message
-    monkeypatch.setattr(request_hash, "_message", lambda message: seen.append(message) or original(message))
+    original = request_hash._plain_message_item
+    monkeypatch.setattr(request_hash, "_plain_message_item", lambda message: seen.append(message) or original(message))
     return seen
 
 

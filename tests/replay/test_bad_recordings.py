@@ -19,7 +19,7 @@ from starling.errors import (
     RunNotFoundError,
     SchemaVersionMismatchError,
 )
-from starling.event import Kind, ReasoningEmitted, encode_payload, validate
+from starling.event import Kind, ReasoningEmitted, encode_payload, validate, validate_recording
 from starling.provider import Capabilities, ProviderInfo
 from starling.replay import FixtureRun, ReplayingSession, read_fixture
 from starling.testing import ScriptedProvider
@@ -370,3 +370,15 @@ def test_a_version_that_is_not_known_is_also_a_corrupt_log(whole, version):
     assert isinstance(raised.value, SchemaVersionMismatchError)
     assert (raised.value.found, raised.value.known) == (version, 1)
     assert (raised.value.run_id, raised.value.seq) == ("run", 1)
+
+
+async def test_an_answer_with_a_field_that_is_not_known_is_not_taken_for_todays(whole):
+    """A payload is only known to be written as the same bytes again if nothing in it is unknown."""
+    assert validate_recording(whole).exact
+    events = changed_map(whole, 3, novelty=1)
+    assert not validate_recording(events).exact
+    log = MemoryLog()
+    await log.append("run", events)
+    with pytest.raises(NondeterminismError) as raised:
+        await replay_run(log, "run", todays())
+    assert raised.value.divergence.seq == 3

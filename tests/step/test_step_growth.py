@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pytest
 
 from starling import step, tool
 from starling.provider import _request_hash as request_hash
 from starling.step import _cursor
 from starling.step._comparison import Comparison
+from starling.step._frame import Frame
 from starling.step._progress import Progress
+from starling.step._replay import ReplayJournal
+from starling.step._run import Run
 from starling.step._tree import Node, build_tree
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, record, replays
@@ -133,8 +139,10 @@ def turning(count):
 
 async def test_each_message_of_a_run_is_encoded_once_live_and_on_replay(monkeypatch):
     encoded = []
-    original = request_hash._message
-    monkeypatch.setattr(request_hash, "_message", lambda message: encoded.append(message) or original(message))
+    original = request_hash._plain_message_item
+    monkeypatch.setattr(
+        request_hash, "_plain_message_item", lambda message: encoded.append(message) or original(message)
+    )
 
     recorded = await record(turning(COUNT))
     live = len(encoded)
@@ -142,3 +150,23 @@ async def test_each_message_of_a_run_is_encoded_once_live_and_on_replay(monkeypa
 
     assert live == 1 + 2 * COUNT
     assert len(encoded) == 2 * live
+
+
+def alive(kind):
+    return [thing for thing in gc.get_objects() if type(thing) is kind]
+
+
+async def test_a_replay_that_is_over_is_freed_without_the_garbage_collector():
+    """It would otherwise cost a test suite more than some of what a replay does."""
+    recorded = await record(turning(3))
+    today = turning(3)
+    gc.collect()
+    before = {kind: len(alive(kind)) for kind in (Run, Frame, ReplayJournal, Node)}
+    gc.disable()
+    try:
+        await replays(recorded, today)
+        await asyncio.sleep(0)  # the loop lets go of what it ran last
+        after = {kind: len(alive(kind)) for kind in before}
+    finally:
+        gc.enable()
+    assert after == before

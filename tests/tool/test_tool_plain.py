@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from starling._canonical_json import dumps
 from starling.errors import UnencodableValueError
-from starling.tool import to_plain
+from starling.tool import _plain, to_plain
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -32,6 +32,19 @@ def test_plain_data_is_unchanged(value):
     plain = to_plain(value)
     assert plain == value
     assert repr(plain) == repr(value)
+
+
+@given(
+    st.recursive(PLAIN | st.floats() | st.binary(max_size=2), lambda inner: st.lists(inner) | st.tuples(inner, inner))
+)
+def test_the_short_way_agrees_with_the_walk(value):
+    def outcome(convert):
+        try:
+            return repr(convert(value))
+        except UnencodableValueError as error:
+            return str(error), error.field
+
+    assert outcome(to_plain) == outcome(lambda value: _plain._plain(value, "", 0))
 
 
 def test_the_result_shares_nothing_that_can_change():

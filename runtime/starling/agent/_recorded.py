@@ -50,7 +50,8 @@ class Recording:
         if not payloads or not isinstance(payloads[0], RunStarted):
             run_id = events[0].run_id if events else ""
             raise LogCorruptError(f"run {run_id!r} does not begin with RunStarted", run_id=run_id, seq=1)
-        return cls(events=tuple(events), payloads=payloads, options=options)
+        kept = events if isinstance(events, ValidRun) else tuple(events)
+        return cls(events=kept, payloads=payloads, options=options)
 
     @property
     def started(self) -> RunStarted:
@@ -217,6 +218,9 @@ def _identity_checked(started: RunStarted, recording: Recording) -> RunStarted:
     names = ("provider_id", "api_version", "model_id")
     if recording.options.force_provider:
         return replace(started, provider_id=recorded.provider_id, api_version=recorded.api_version)
+    todays = [getattr(started, name) for name in names]
+    if {*map(type, todays)} == {str} and todays == [getattr(recorded, name) for name in names]:
+        return started
     changes = tuple(change for change in changes_between(recorded, started) if change.path in names)
     if not changes:
         return started

@@ -116,12 +116,16 @@ class Linker:
         _set_ts(event, ts)
         _set_kind(event, kind)
         _set_payload(event, payload)
+        return event, self.envelope(seq, prev_hash, ts, kind, payload)
+
+    def envelope(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> bytes:
+        """What `encode_event` gives for such an event; ``prev_hash`` is a digest. Raises as that does."""
         link = _NO_LINK if prev_hash is None else _LINK + prev_hash
         at = _u64(_U64, ts) if _U32_END <= ts < _U64_END else _int_item(ts)
         data = b"".join((_TS, at, _SEQ, _int_item(seq), self._middles[kind], payload, link))
         if len(data) > _MAX_BYTES:
             raise _too_large(self._run_id, seq, len(data))
-        return event, data
+        return data
 
 
 # A frozen dataclass looks its own fields up by name as it is made; their slots know the way.

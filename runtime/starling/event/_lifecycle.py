@@ -62,6 +62,7 @@ RULES: Final[dict[Kind, Rule]] = {
 }
 TERMINAL_KINDS: Final = frozenset(kind for kind, rule in RULES.items() if rule.terminal)
 _FREE: Final = Rule()
+_RULES: Final[dict[int, Rule]] = {int(kind): rule for kind, rule in RULES.items()}
 
 
 class Lifecycle:
@@ -95,7 +96,7 @@ class Lifecycle:
             raise _illegal(kind, seq, "a run begins with RunStarted")
         if self.ended:
             raise _illegal(kind, seq, f"the run ended before it, with {kind_name(self.last or 0)}")
-        rule = RULES[Kind(kind)] if kind in RULES else _FREE
+        rule = _RULES.get(kind, _FREE)
         if rule.first and self.last is not None:
             raise _illegal(kind, seq, "a run begins once")
         if rule.turn is not Does.NOTHING:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 from starling import _cbor
+from starling._blake3 import digest
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
 from starling.event._codec import read_payload
-from starling.event._envelope import event_hash
+from starling.event._envelope import Linker, event_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
 from starling.event._lifecycle import TERMINAL_KINDS, Lifecycle
 from starling.event._merkle import root
@@ -29,13 +30,16 @@ class ValidRun(tuple["Event", ...]):  # noqa: SLOT001 - a tuple has no room for 
 
     Attributes:
         misstated: what its last event says that the others do not bear out, its final text aside; see `misstated`.
+        exact: whether each payload, as `decode` gives it, is written as the same bytes again: it holds nothing unknown.
     """
 
     misstated: tuple[str, ...]
+    exact: bool
     _decoded: list[tuple[Payload, ...]]
 
-    def __new__(cls, events: Iterable[Event] = (), payloads: Sequence[Payload] = ()) -> Self:
+    def __new__(cls, events: Iterable[Event] = (), payloads: Sequence[Payload] = (), *, exact: bool = False) -> Self:
         run = super().__new__(cls, events)
+        run.exact = exact
         run.misstated = misstated(run, payloads=payloads or None, final_text=False)
         run._decoded = [tuple(payloads)] if payloads else []
         return run
@@ -112,8 +116,9 @@ def validate_recording(events: Iterable[Event]) -> ValidRun:
     except LogCorruptError as error:
         _check_readable(run[: error.seq])
         raise
-    _check_readable(event for event, read in zip(run, found, strict=True) if not read.complete)
-    return ValidRun(run, [cast("Payload", read.payload) for read in found])
+    inexact = [event for event, read in zip(run, found, strict=True) if not read.complete]
+    _check_readable(inexact)
+    return ValidRun(run, [cast("Payload", read.payload) for read in found], exact=not inexact)
 
 
 def _check_readable(run: Iterable[Event]) -> None:
@@ -127,6 +132,7 @@ def _check_envelopes(run: list[Event]) -> list[bytes]:
     leaves: list[bytes] = []
     if not first.run_id:
         raise _corrupt(first, 0, "run_id is empty")
+    linker = Linker(first.run_id)
     if first.seq != 1:
         raise _corrupt(first, 0, f"seq is {first.seq}, the first must be 1")
     if first.prev_hash:
@@ -139,8 +145,15 @@ def _check_envelopes(run: list[Event]) -> list[bytes]:
             raise _corrupt(event, index, f"seq gap: {event.seq} where {index + 1} belongs")
         if index and event.prev_hash != leaves[-1]:
             raise _corrupt(event, index, f"prev_hash is not the hash of seq {index}: one of the two was changed")
-        leaves.append(event_hash(event))
+        leaves.append(_leaf(linker, event) if index else event_hash(event))
     return leaves
+
+
+def _leaf(linker: Linker, event: Event) -> bytes:
+    """The hash of an event whose link was found right; its kind may be none that is known."""
+    if event.kind not in _KINDS:
+        return event_hash(event)
+    return digest(linker.envelope(event.seq, event.prev_hash, event.ts, cast("Kind", event.kind), event.payload))
 
 
 def _check_terminal(run: list[Event]) -> None:

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from starling._blake3 import digest
-from starling._cbor import WRITE_DEPTH, Raw, encode, list_head
+from starling._cbor import (
+    MAX_BYTES,
+    NULL,
+    WRITE_DEPTH,
+    Misfit,
+    Raw,
+    bytes_item,
+    encode,
+    item,
+    list_head,
+    map_head,
+    text_item,
+)
 from starling.errors import UnencodableValueError
 
 if TYPE_CHECKING:
@@ -63,8 +75,8 @@ class PromptHasher:
     __slots__ = ("_messages", "_tools")
 
     def __init__(self) -> None:
-        self._messages = _Memo(_message, _message_length, _is_frozen)
-        self._tools = _Memo(_tool, _tool_length, lambda _: True)
+        self._messages = _Memo(_message_item, _message_length, _is_frozen)
+        self._tools = _Memo(_tool_item, _tool_length, lambda _: True)
 
     def hash(self, request: Request) -> bytes:
         """The same as `prompt_hash`, its errors included."""
@@ -101,12 +113,12 @@ class _Part(Generic[T]):
 class _Memo(Generic[T]):
     """Parts by the identity of their subjects, in two generations: the older one goes when the recent one is full."""
 
-    __slots__ = ("_fields", "_is_fixed", "_largest", "_length_of", "_older", "_recent", "_size")
+    __slots__ = ("_is_fixed", "_item_of", "_largest", "_length_of", "_older", "_recent", "_size")
 
     def __init__(
-        self, fields: Callable[[T], dict[str, Any]], length_of: Callable[[T], int], is_fixed: Callable[[T], bool]
+        self, item_of: Callable[[T], bytes], length_of: Callable[[T], int], is_fixed: Callable[[T], bool]
     ) -> None:
-        self._fields = fields
+        self._item_of = item_of
         self._length_of = length_of
         self._is_fixed = is_fixed
         self._recent: dict[int, _Part[T]] = {}
@@ -144,14 +156,14 @@ class _Memo(Generic[T]):
         return part
 
     def _encoded(self, subject: T) -> _Part[T]:
-        return _Part(subject, encode(self._fields(subject), max_depth=_ITEM_DEPTH), self._length_of(subject))
+        return _Part(subject, self._item_of(subject), self._length_of(subject))
 
 
 def _is_frozen(message: Message) -> bool:
     """Whether a message cannot change: annotations are a dict, and a list may stand where a tuple belongs."""
     return (
         message.annotations is None
-        and isinstance(message.tool_uses, tuple | None)
+        and (message.tool_uses is None or isinstance(message.tool_uses, tuple))
         and isinstance(message.reasoning, tuple)
     )
 
@@ -218,6 +230,75 @@ def _tool(tool: ToolDefinition) -> dict[str, Any]:
 
 def _each(function: Callable[[T], Any], items: Iterable[T] | None) -> list[Any] | None:
     return None if items is None else [function(item) for item in items]
+
+
+# --- the same fields as items, without maps in between
+
+
+def _tool_item(tool: ToolDefinition) -> bytes:
+    """The item of `_tool`. Raises `UnencodableValueError`."""
+    return encode(_tool(tool), max_depth=_ITEM_DEPTH)
+
+
+def _message_item(message: Message) -> bytes:
+    """The item of `_message`. Raises `UnencodableValueError`."""
+    try:
+        data = _plain_message_item(message)
+    except (AttributeError, TypeError, Misfit):
+        data = b""  # something else than its type says
+    return data if 0 < len(data) <= MAX_BYTES else encode(_message(message), max_depth=_ITEM_DEPTH)
+
+
+def _plain_message_item(message: Message) -> bytes:
+    """The same for a message without annotations: keys that are encoded once, in the order of canonical CBOR."""
+    if message.annotations is not None:
+        raise TypeError
+    result, reasoning = message.tool_result, message.reasoning
+    return b"".join(
+        (
+            map_head(6 if reasoning else 5),
+            _ROLE,
+            text_item(message.role),
+            _CONTENT,
+            text_item(message.content),
+            _TOOL_USES,
+            _list_item(_tool_use_item, message.tool_uses),
+            _REASONING + _list_item(_reasoning_item, reasoning) if reasoning else b"",
+            _TOOL_RESULT,
+            NULL if result is None else _tool_result_item(result),
+            _ANNOTATIONS,
+            NULL,
+        )
+    )
+
+
+_MAP_OF_3 = map_head(3)
+_ROLE, _CONTENT, _TOOL_USES, _REASONING, _TOOL_RESULT, _ANNOTATIONS = map(
+    text_item, ("Role", "Content", "ToolUses", "Reasoning", "ToolResult", "Annotations")
+)
+_ARGS, _NAME, _CALL_ID, _IS_ERROR, _REDACTED, _SIGNATURE = map(
+    text_item, ("Args", "Name", "CallID", "IsError", "Redacted", "Signature")
+)
+
+
+def _tool_use_item(use: ToolUse) -> bytes:
+    args = _utf8(use.args)
+    chunks = (_ARGS, bytes_item(args) if args else NULL, _NAME, text_item(use.name), _CALL_ID, text_item(use.call_id))
+    return b"".join((_MAP_OF_3, *chunks))
+
+
+def _tool_result_item(result: ToolResult) -> bytes:
+    chunks = (_CALL_ID, text_item(result.call_id), _CONTENT, text_item(result.content), _IS_ERROR)
+    return b"".join((_MAP_OF_3, *chunks, item(result.is_error, 0)))
+
+
+def _reasoning_item(block: Reasoning) -> bytes:
+    chunks = (_CONTENT, text_item(block.content), _REDACTED, item(block.redacted, 0), _SIGNATURE)
+    return b"".join((_MAP_OF_3, *chunks, item(block.signature, 0)))
+
+
+def _list_item(item_of: Callable[[T], bytes], items: Sequence[T] | None) -> bytes:
+    return NULL if items is None else list_head(len(items)) + b"".join(map(item_of, items))
 
 
 def _utf8(text: str) -> bytes:

@@ -55,6 +55,10 @@ class Asking:
         """A call's attempt begins to run."""
         self._begun[frame.call_id] = frame
 
+    def over(self) -> None:
+        """Nobody asks any more."""
+        self._begun.clear()
+
     async def turn(self, frame: Frame, due: int) -> None:
         """Wait until no turn recorded before the one at ``due``, which this call wants to make, can still come."""
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from starling.event import (
@@ -62,16 +63,25 @@ def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> 
     the recorded one.
     """
     produced = redacted(produced, options.redact)
-    kind = recorded.KIND
+    names = _not_compared(recorded.KIND, frozenset(options.ignore), options.compare_cost)
+    if isinstance(recorded, RunStarted) and not recorded.tools:
+        names |= {"tools"}
+    for name in names:
+        if getattr(produced, name) is not getattr(recorded, name):
+            return replace(produced, **{name: getattr(recorded, name) for name in names})
+    return produced
+
+
+@lru_cache(maxsize=256)
+def _not_compared(kind: Kind, ignore: frozenset[str], compare_cost: bool) -> frozenset[str]:
+    """The fields that are taken from the recording."""
     names = set(_ENVIRONMENT.get(kind, ()))
-    for path in options.ignore:
+    for path in ignore:
         if path.startswith(f"{kind.name}."):
             names.update((path.partition(".")[2], *_HASHES.get(path, ())))
-    if not options.compare_cost:
+    if not compare_cost:
         names.update(_COSTS.get(kind, ()))
-    if isinstance(recorded, RunStarted) and not recorded.tools:
-        names.add("tools")
-    return replace(produced, **{name: getattr(recorded, name) for name in names}) if names else produced
+    return frozenset(names)
 
 
 def describe(

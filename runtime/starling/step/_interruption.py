@@ -35,9 +35,12 @@ def cuts_short(recorded: Payload | None) -> bool:
             return isinstance(recorded, RunResumed)
 
 
+_TERMINAL = (RunCompleted, RunFailed, RunCancelled)
+
+
 def ends_part(recorded: Payload) -> bool:
     """Whether this event ends the run, or what one process did of it."""
-    return isinstance(recorded, RunCompleted | RunFailed | RunCancelled) or cuts_short(recorded)
+    return isinstance(recorded, _TERMINAL) or cuts_short(recorded)
 
 
 def interrupts(recorded: Payload, produced: Payload) -> bool:

@@ -10,7 +10,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starling._cbor import Raw, decode, encode
+from starling._canonical_json import is_json
+from starling._cbor import Raw, encode, load
 from starling.errors import (
     ToolError,
     TransientToolError,
@@ -92,14 +93,18 @@ async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
     """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
-    args = decode(call.args.data)  # the tool's own copy, the same for every attempt
+    args = load(call.args.data)  # the tool's own copy, the same for every attempt; `dispatch` encoded it
     reject_malformed(call.name, args)
-    seconds = call.timeout if call.timeout is not None else call_policy(tool).timeout
-    value = await _within(None if run.journal.replaying else seconds, tool, args)
+    value = await _within(None if run.journal.replaying else _seconds(call, tool), tool, args)
     try:
-        return Raw(encode(to_plain(value), max_depth=MAX_RESULT_DEPTH))
+        plain = value if is_json(value) else to_plain(value)
+        return Raw(encode(plain, max_depth=MAX_RESULT_DEPTH))
     except UnencodableValueError as error:
         raise ToolError(_texts.result_not_encodable(error.message)) from error
+
+
+def _seconds(call: ToolCall, tool: Tool) -> float | None:
+    return call.timeout if call.timeout is not None else call_policy(tool).timeout
 
 
 async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from starling import _watching
 from starling._canonical_json import loads
-from starling._cbor import Raw, encode, written
+from starling._cbor import Raw, decode, encode, written
 from starling.errors import (
     BudgetTripError,
     CassetteError,
@@ -32,7 +32,7 @@ from starling.event import (
     RunResumed,
     TurnStarted,
 )
-from starling.provider import Reasoning, UsageChunk, wrap_http_status
+from starling.provider import Reasoning, Usage, UsageChunk, wrap_http_status
 from starling.provider._assemble import Assembler
 from starling.step import _texts
 from starling.step._exceptions import rebuild
@@ -255,10 +255,6 @@ def _recorded_args(text: str) -> Any:
 
 def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
     """The message with plain values, as a replay reads it."""
-    from dataclasses import replace
-
-    from starling._cbor import decode
-
     return replace(
         message,
         tool_uses=tuple(
@@ -297,10 +293,6 @@ def _priced(
 
     Not where the vendor states the cost: that is the environment's, and no price of ours.
     """
-    from dataclasses import replace
-
-    from starling.provider import Usage
-
     produced = recorded
     if journal.options.compare_cost and not _states_cost(frame.run.provider):
         usage = Usage(

@@ -120,6 +120,10 @@ class Order:
         if turns is not None:
             await turns.settled(index)
 
+    def over(self) -> None:
+        """The run has ended, and all of it was reproduced: let go of its calls, which hold the run."""
+        self._asking.over()
+
     # --- model calls
 
     async def to_ask(self, frame: Frame) -> None:

@@ -48,7 +48,8 @@ class Progress:
 
     def next_own(self, node: Node) -> int | None:
         """The first of a node's own events that is left."""
-        return next(self.left(node), None)
+        node.passed = at = self._skip_taken(node.own, node.passed)
+        return node.own[at] if at < len(node.own) else None
 
     def left(self, node: Node) -> Iterator[int]:
         """What is left of a node's own events, lazily: callers look at the first few."""
@@ -57,7 +58,8 @@ class Progress:
 
     def next_child(self, node: Node) -> int | None:
         """The first call of this node that was not dispatched yet."""
-        return next(self.children_left(node), None)
+        node.dispatched = at = self._skip_taken(node.calls, node.dispatched)
+        return node.calls[at] if at < len(node.calls) else None
 
     def children_left(self, node: Node) -> Iterator[int]:
         """The calls of this node that were not dispatched yet, lazily as in `left`."""

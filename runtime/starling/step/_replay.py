@@ -10,7 +10,6 @@ Nothing is hashed here: an event that compares equal *is* the recorded one. A di
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from dataclasses import replace
 from itertools import islice
@@ -24,6 +23,7 @@ from starling.event import (
     ToolCallScheduled,
     TurnStarted,
 )
+from starling.step._handover import Handover
 from starling.step._interruption import cuts_short
 from starling.step._order import Order
 from starling.step._recorded_effects import RecordedEffects
@@ -84,19 +84,22 @@ class ReplayJournal:
         self.dialect = dialect
         self._events = events
         self._payloads = payloads
-        self._deliver = deliver
         self._recording = Reproduction(
             events, payloads, options, dialect, skipped=skipped, explain=explain, watch=watch
         )
         self._cursor = self._recording.cursor
         self._progress = self._recording.progress
         self._compared = self._recording.compared
-        self._delivered = 0
-        self._delivering = asyncio.Lock()
+        self._handover = Handover(events, self._progress, deliver)
         self._lock = threading.RLock()
         self._order = Order(events, self._cursor, self._lock)
         self._effects = RecordedEffects(
-            payloads, self._recording, self._order, self._lock, owned=dialect.owned_effects, commit=self.commit
+            payloads,
+            self._recording,
+            self._order,
+            self._lock,
+            owned=dialect.owned_effects,
+            commit=self._handover.commit,
         )
 
     # --- the run's own events
@@ -246,7 +249,8 @@ class ReplayJournal:
             parent.check()
             index = self._progress.next_child(node) if parent.call_id else self._recording.next_of_run(payload)
             if index is not None and index in node.children:
-                payload = replace(payload, attempt=node.children[index].first_attempt)
+                first = node.children[index].first_attempt
+                payload = payload if payload.attempt == first else replace(payload, attempt=first)
             self._recording.reproduce(node, index, payload, frame=parent, strict=self._is_strict(node, index, parent))
             assert index is not None, "an index that is None diverges"
             self._order.scheduled(payload.call_id)
@@ -388,11 +392,7 @@ class ReplayJournal:
 
     async def commit(self) -> None:
         """Hand on what has been reproduced without a gap."""
-        async with self._delivering:
-            start, end = self._delivered, self._progress.first_left(self._delivered)
-            if end > start:
-                self._delivered = end
-                await self._deliver(self._events[start:end])
+        await self._handover.commit()
 
     commits_in_line = False
 
@@ -404,6 +404,7 @@ class ReplayJournal:
         unfinished = self.unfinished()
         if unfinished is not None:
             raise unfinished
+        self._order.over()
 
     def unfinished(self) -> NondeterminismError | None:
         """What is wrong if the run stops here: what failed before, or the first event that was not reproduced."""

@@ -11,6 +11,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,7 +26,7 @@ from starling.step._raised import raised_by
 from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from starling.step._run import Run
     from starling.step._served import Served
@@ -165,13 +166,21 @@ async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()
 
 def _encoded(call: ToolCall) -> ToolCall:
     """A call as the log will hold it: that is what a replay compares and looks up."""
-    texts = {name: getattr(call, name) for name in ("name", "call_id", "turn_id", "idemp_key")}
-    for name, text in texts.items():
+    for name in ("name", "call_id", "turn_id", "idemp_key"):
+        text = getattr(call, name)
         if not isinstance(text, str):
             raise TypeError(f"ToolCall.{name} must be text, got {type(text).__name__}: {text!r}")
-    args = Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH))
-    encoded: dict[str, Any] = {name: written(text) for name, text in texts.items()}
-    return replace(call, args=args, **encoded)
+    return ToolCall(
+        name=written(call.name),
+        args=Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH)),
+        call_id=written(call.call_id),
+        turn_id=written(call.turn_id),
+        idempotent=call.idempotent,
+        max_attempts=call.max_attempts,
+        backoff=call.backoff,
+        timeout=call.timeout,
+        idemp_key=written(call.idemp_key),
+    )
 
 
 @contextmanager
@@ -218,15 +227,25 @@ async def _run_all(run: Run, calls: Sequence[ToolCall], frames: Sequence[Frame])
         return [by_position[position] for position in range(len(calls))]
     if len(calls) == 1:
         return [await _guarded(run, calls[0], frames[0])]
-    limit = asyncio.Semaphore(run.max_parallel_tools)
+    carry_out: Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]] = partial(_guarded, run)
+    if len(calls) > run.max_parallel_tools:
+        carry_out = _limited(carry_out, run.max_parallel_tools)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(carry_out(call, frame)) for call, frame in zip(calls, frames, strict=True)]
+    return [task.result() for task in tasks]
+
+
+def _limited(
+    carry_out: Callable[[ToolCall, Frame], Awaitable[_Ended]], at_a_time: int
+) -> Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]]:
+    """The same, so many at a time."""
+    limit = asyncio.Semaphore(at_a_time)
 
     async def limited(call: ToolCall, frame: Frame) -> _Ended:
         async with limit:
-            return await _guarded(run, call, frame)
+            return await carry_out(call, frame)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(limited(call, frame)) for call, frame in zip(calls, frames, strict=True)]
-    return [task.result() for task in tasks]
+    return limited
 
 
 async def _guarded(run: Run, call: ToolCall, frame: Frame) -> _Ended:
@@ -297,6 +316,7 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
         raise
     finally:
         leave(token)
+        frame.strand = None  # its context holds the frame; without this, only the garbage collector would free the two
     await run.journal.turn_to_end(frame, attempt)
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error

@@ -92,6 +92,11 @@ class Arguments:
             raise self._unusable(error) from error
         return derived
 
+    @functools.cached_property
+    def schema_text(self) -> str:
+        """The same as canonical JSON. Raises `AgentConfigError` likewise."""
+        return dumps(self.schema)
+
     def checked(self, args: Any) -> dict[str, Any]:
         """The keyword arguments to call the function with.
 
@@ -102,19 +107,28 @@ class Arguments:
         Raises:
             ToolError: something does not fit; the message names every such place.
         """
-        from pydantic import ValidationError
-
         given = {} if args is None else args
         try:
             values = self.model.model_validate_json(dumps(given))
-        except ValidationError as error:
+        except ValueError as error:
+            from pydantic import ValidationError
+
+            if not isinstance(error, ValidationError):
+                raise
             raise ToolError(self._misfits(given, error)) from error
+        given_fields = values.model_fields_set
         return {
-            parameter.name: getattr(values, field)
-            for field, parameter in zip(type(values).model_fields, self.signature.parameters, strict=True)
+            name: getattr(values, field)
+            for field, name, always in self._keywords
             # An absent argument is left to the function's own default, whose identity may matter.
-            if field in values.model_fields_set or _is_field(parameter.default)
+            if always or field in given_fields
         }
+
+    @functools.cached_property
+    def _keywords(self) -> tuple[tuple[str, str, bool], ...]:
+        """For each parameter: the model's field, the parameter's name, and whether pydantic knows its default."""
+        parameters = zip(self.model.model_fields, self.signature.parameters, strict=True)
+        return tuple((field, parameter.name, _is_field(parameter.default)) for field, parameter in parameters)
 
     def _misfits(self, args: Any, error: ValidationError) -> str:
         problems = sorted({_problem(found, args, self.schema) for found in error.errors(include_url=False)})

@@ -66,7 +66,7 @@ class FunctionTool(Generic[P, R]):
         Raises:
             AgentConfigError: none can be derived; the message names the parameter.
         """
-        return dumps(self.arguments.schema) if self.given_schema is None else self.given_schema
+        return self.arguments.schema_text if self.given_schema is None else self.given_schema
 
     @property
     def schema_derived(self) -> bool:

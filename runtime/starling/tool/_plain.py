@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from starling._canonical_json import dumps
+from starling._canonical_json import dumps, is_json
 from starling.errors import UnencodableValueError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["to_plain"]
 
 # Twice what the log takes: here it only catches a value that contains itself.
 _MOST_LEVELS = 64
+_CONTAINERS = frozenset({dict, list})
 
 
 def to_plain(value: Any) -> Any:
@@ -45,7 +46,16 @@ def to_plain(value: Any) -> Any:
         UnencodableValueError: something in it has no JSON form (bytes, NaN, infinities, objects of other types, two
             keys that become the same text, more than 64 levels). ``field`` is its place.
     """
-    return _plain(value, "", 0)
+    return _copied(value) if is_json(value) else _plain(value, "", 0)
+
+
+def _copied(value: Any) -> Any:
+    """The short way for what is plain already: lists and dicts of its own, the same scalars."""
+    if type(value) is dict:
+        return {key: _copied(item) if type(item) in _CONTAINERS else item for key, item in value.items()}
+    if type(value) is list:
+        return [_copied(item) if type(item) in _CONTAINERS else item for item in value]
+    return value
 
 
 def _plain(value: Any, path: str, level: int) -> Any:
