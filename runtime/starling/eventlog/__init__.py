@@ -15,7 +15,7 @@ Layout:
   `_postgres_errors`: its edges.
 * `_whole`: every run and every event, in pages. `_ndjson`, `_export`: out and in again. `_blocking`: blocking twins.
 * `_migrations`: the SQLite schema, version by version. `_schema`: migrate, schema_version, preflight for any log.
-* `_open`: URL or path to log. `_int64`: what a database's integers hold.
+* `_open`: URL or path to log. `_closing`: logs as contexts. `_int64`: what a database's integers hold.
 
 `SQLiteLog` and `PostgresLog` are loaded on first use, so that importing this package imports no database driver.
 """

@@ -10,9 +10,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from starling.errors import LogClosedError
+from starling.eventlog._closing import ClosedAtTheEnd
 from starling.eventlog._follow import PAGE_SIZE, Wakeups, follow
 from starling.eventlog._int64 import within_int64
 from starling.eventlog._paging import RunPageOptions
@@ -21,7 +22,6 @@ from starling.eventlog._summary import newest_first
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from starling.event import Event
     from starling.eventlog._paging import Position, RunPage
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["InlineLog"]
 
 
-class InlineLog(ABC):
+class InlineLog(ClosedAtTheEnd, ABC):
     """An `starling.eventlog.EventLog` whose work is done in the caller's thread, under one lock.
 
     Usable as a context manager, blocking or async; leaving the block closes the log. The async methods do what their
@@ -200,19 +200,3 @@ class InlineLog(ABC):
             if self._closed:
                 raise LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._path)
             yield
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close_sync()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()

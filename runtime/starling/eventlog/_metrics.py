@@ -6,7 +6,9 @@ Source: seed, "Wrapping a backend with metrics".
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starling.eventlog._closing import ClosedAtTheEnd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -54,7 +56,7 @@ _PASSED_ON = (
 """The methods of the optional protocols; each may have a blocking twin. Those that the log has become the wrapper's."""
 
 
-class _ObservedLog:
+class _ObservedLog(ClosedAtTheEnd):
     """See `with_metrics`. Closing it closes the log."""
 
     def __init__(self, log: EventLog, observer: AppendObserver) -> None:
@@ -97,18 +99,6 @@ class _ObservedLog:
     async def close(self) -> None:
         """`starling.eventlog.EventLog.close`."""
         await self._log.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close_sync()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
 
 class _Timed:

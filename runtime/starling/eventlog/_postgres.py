@@ -13,12 +13,13 @@ from __future__ import annotations
 import os
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import psycopg
 
 from starling.errors import LogClosedError, LogError
 from starling.eventlog._append_rules import advanced_elsewhere
+from starling.eventlog._closing import ClosedAtTheEnd
 from starling.eventlog._follow import PAGE_SIZE, Wakeups, follow
 from starling.eventlog._postgres_connect import carry_out, carry_out_sync, parse_target
 from starling.eventlog._postgres_errors import DRIVER_ERRORS, map_error
@@ -28,7 +29,6 @@ from starling.eventlog._pruning import Pruning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
-    from types import TracebackType
 
     from starling.event import Event
     from starling.eventlog._paging import RunPage, RunPageOptions
@@ -43,7 +43,7 @@ T = TypeVar("T")
 _POLL_S = 0.2
 
 
-class PostgresLog:
+class PostgresLog(ClosedAtTheEnd):
     """An event log in a Postgres database, version 11 or later.
 
     Safe to use from several threads and event loops; several processes on several hosts may write one database, each
@@ -297,19 +297,3 @@ class PostgresLog:
 
     def _closed(self) -> LogClosedError:
         return LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close_sync()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
