@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starling.event import Event, RunStarted
-    from starling.eventlog import RunSummary
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_arguments", "run"]
 
@@ -51,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(arguments: argparse.Namespace) -> int:
     """Show the run."""
     from starling.errors import RunNotFoundError
+    from starling.eventlog._summary import summarize
     from starling.replay import transcript
 
     async with opened(arguments.log) as log:
@@ -64,32 +64,10 @@ async def run(arguments: argparse.Namespace) -> int:
             raise RunNotFoundError(f"run {run_id} has no event with seq {arguments.seq}", run_id=run_id)
         print_json(_of_event(wanted), indent=2)
     elif arguments.json:
-        print_json({**of_summary(_summary(events)), "log": [_of_event(event) for event in events]})
+        print_json({**of_summary(summarize(events)), "log": [_of_event(event) for event in events]})
     else:
         _print(events)
     return 0
-
-
-def _summary(events: Sequence[Event]) -> RunSummary:
-    """What a listing would say of the run."""
-    from datetime import UTC, datetime, timedelta
-
-    from starling.event import TERMINAL_KINDS, Kind
-    from starling.eventlog import RunSummary, aggregate_run
-
-    spent, first, last = aggregate_run(events), events[0], events[-1]
-    return RunSummary(
-        run_id=first.run_id,
-        started_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=first.ts // 1000),
-        last_seq=last.seq,
-        terminal_kind=Kind(last.kind) if last.kind in TERMINAL_KINDS else None,
-        turn_count=spent.turns,
-        tool_call_count=spent.tool_calls,
-        input_tokens=spent.input_tokens,
-        output_tokens=spent.output_tokens,
-        cost_usd=spent.cost_usd,
-        duration_ms=spent.duration_ns // 1_000_000,
-    )
 
 
 def _of_event(event: Event) -> dict[str, Any]:
@@ -141,7 +119,9 @@ _NO_HEAD = ("", "")
 
 
 def _facts(events: Sequence[Event]) -> list[tuple[str, str]]:
-    run, started = _summary(events), _payload(events[0])
+    from starling.eventlog._summary import summarize
+
+    run, started = summarize(events), _payload(events[0])
     end = getattr(_payload(events[-1]), "merkle_root", None)
     facts = [
         ("run", run.run_id),
