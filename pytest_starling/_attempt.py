@@ -99,6 +99,9 @@ class Attempt:
     def close(self) -> None:
         """Take the session out of the slot, and give the environment back. Idempotent."""
         self._stack.close()
+        session: Any = self.guard.session
+        if session is not None and not self.replaying:
+            session.close()
 
     def _announced(self) -> str | None:
         """What processes are told: a recording that keeps turns needs a key only if something is live."""

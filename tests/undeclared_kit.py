@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def observing():
     if sys.version_info >= (3, 12):
         return any(sys.monitoring.get_tool(one) == "starling" for one in TOOLS)
     return sys.getprofile() is not None
+
+
+def anybody_looks():
+    """Whether calls are observed in any thread of this process, or will be in those that start from now on."""
+    return observing() or threading.getprofile() is not None
 
 
 @contextmanager

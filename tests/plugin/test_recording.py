@@ -7,6 +7,7 @@ import pytest
 
 import starling.replay
 from starling.replay import read_fixture, temporary_path
+from tests.undeclared_kit import anybody_looks
 
 
 def test_a_missing_fixture_fails_with_the_command_that_records_it(project):
@@ -426,6 +427,7 @@ def test_a_run_that_is_not_over_is_not_saved(project):
     assert "golden run not recorded: a run was not over when the test ended" in output
     assert "1 with a run that was not over" in output
     assert project.fixtures == []
+    assert not anybody_looks(), "the run goes on in this process, and nobody looks at it any more"
 
 
 def test_a_leftover_temporary_is_removed_by_the_next_recording(recorded):

@@ -13,7 +13,7 @@ from starling import ambient, replay, tool
 from starling.replay import RecordingSession, UndeclaredCalls
 from starling.testing import ScriptedProvider
 from tests.agent_kit import agent, calls
-from tests.undeclared_kit import TOOLS, observing, recording, undeclared
+from tests.undeclared_kit import TOOLS, anybody_looks, observing, recording, undeclared
 
 HERE = Path(__file__)
 MONITORING = sys.version_info >= (3, 12)
@@ -272,6 +272,32 @@ async def test_a_thread_that_a_tool_has_started_is_let_go_when_the_run_is_over()
         return "done"
 
     await found_with_a_tool(starts)
+    over.set()
+    thread.join()
+    assert seen == [True, False]
+
+
+def test_a_run_that_outlives_its_session_is_let_go():
+    """As one that a test has left behind in a thread, or in a generator that nobody closes."""
+    asked, over, seen = threading.Event(), threading.Event(), []
+    session = RecordingSession(UndeclaredCalls([HERE.parent]))
+
+    def look() -> None:
+        seen.append(observing())
+        asked.set()
+        over.wait()
+        noop()
+        seen.append(observing())
+
+    def body():
+        with ambient.override(session):
+            agent(calls("looks"), tool(look, name="looks")).run_sync("go")
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    asked.wait()
+    session.close()
+    assert not anybody_looks()
     over.set()
     thread.join()
     assert seen == [True, False]

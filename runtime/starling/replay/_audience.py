@@ -44,9 +44,16 @@ class Audience:
             self._settle()
 
     def leave(self, watcher: Watcher) -> None:
-        """A watcher that has joined listens once less."""
-        self._joined.remove(watcher)
-        if watcher not in self._joined:
+        """A watcher that has joined listens once less; one that was dismissed listens no more anyway."""
+        if watcher in self._joined:
+            self._joined.remove(watcher)
+            if watcher not in self._joined:
+                self._settle()
+
+    def dismiss(self, watcher: Watcher) -> None:
+        """A watcher listens no more, however often it has joined."""
+        if watcher in self._joined:
+            self._joined = [joined for joined in self._joined if joined is not watcher]
             self._settle()
 
     def _settle(self) -> None:

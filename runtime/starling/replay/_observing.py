@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starling._watching import Watcher
 
-__all__ = ["observed_thread"]
+__all__ = ["forget", "observed_thread"]
 
 _audience = Audience()
 _monitoring = Monitoring(_audience)
@@ -44,6 +44,13 @@ def observed_thread(watcher: Watcher) -> Iterator[None]:
         with _lock:
             _audience.leave(watcher)
             _follow()
+
+
+def forget(watcher: Watcher) -> None:
+    """Tell this watcher nothing any more, of runs that still go on either."""
+    with _lock:
+        _audience.dismiss(watcher)
+        _follow()
 
 
 def _follow() -> bool:

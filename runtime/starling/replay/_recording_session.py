@@ -92,6 +92,11 @@ class RecordingSession:
         with _watching.watched_by(watcher), _watching.watched_thread():
             yield
 
+    def close(self) -> None:
+        """Look no more at what code calls. A run that still goes on does so unobserved; what was found stays."""
+        if self._watcher:
+            self._watcher.close()
+
     @property
     def undeclared(self) -> tuple[UndeclaredCall, ...]:
         """What the watcher has found so far."""

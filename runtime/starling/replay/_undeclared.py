@@ -12,11 +12,12 @@ What is not seen stands in docs/replay.md.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starling.replay._handed_over import Author, HandedOver, carries_context
-from starling.replay._observing import observed_thread
+from starling.replay._observing import forget, observed_thread
 from starling.replay._opened_files import OpenedFiles, behind_openers
 from starling.replay._reached import Reached
 from starling.replay._sources import Side, Sources, package
@@ -71,6 +72,7 @@ class UndeclaredCalls:
         self.names = self._calls.names
         self.codes = (*self._calls.codes, *self._jobs.codes)
         self.events = self._files.events | self._reached.events
+        self._closed = False
         self._found: dict[tuple[str, int, str, str], UndeclaredCall] = {}
 
     @property
@@ -80,7 +82,12 @@ class UndeclaredCalls:
 
     def watch_thread(self) -> AbstractContextManager[None]:
         """Observe this thread until the block ends."""
-        return observed_thread(self)
+        return nullcontext() if self._closed else observed_thread(self)
+
+    def close(self) -> None:
+        """Look no more, at runs that still go on either. What was found stays."""
+        self._closed = True
+        forget(self)
 
     def hears(self, file: str) -> bool:
         """Whether calls of functions written in C matter if they stand in this file."""
