@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["batches", "rows"]
 
-CALLS = 400
+CALLS = 1200
 """How many runs are made beforehand for each side: it is the commit that is measured. Each call takes the next one."""
 EVENTS_A_CALL = 100
 INSERT = "INSERT INTO eventlog_events (run_id, seq, prev_hash, ts, kind, payload) VALUES (?, ?, ?, ?, ?, ?)"

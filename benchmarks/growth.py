@@ -10,9 +10,11 @@ import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cbor2
+
 from benchmarks._measure import Row
 from starling import Agent, Config, MemoryLog, SQLiteLog, tool
-from starling.provider import EndChunk, ProviderInfo, TextChunk, ToolUseDelta, ToolUseEnd, ToolUseStart
+from starling.provider import EndChunk, ProviderInfo, TextChunk, ToolUseDelta, ToolUseEnd, ToolUseStart, request_map
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -111,7 +113,8 @@ def _memory() -> Row:
     _beyond_history(SIZES[0])  # what is made once
     beyond = {size: _beyond_history(size) for size in SIZES}
     found = ", ".join(
-        f"{more / 1024:.0f} KiB beyond {held / 1024:.0f} of {size:,}" for size, (more, held) in beyond.items()
+        f"{more / 1024:.0f} KiB beyond {held / 1024:.0f} of {size:,} (a prompt of {prompt / 1024:.0f})"
+        for size, (more, held, prompt) in beyond.items()
     )
     return Row(
         what=f"memory beyond the history, at most, in a run of {SIZES[-1]:,} events",
@@ -122,14 +125,18 @@ def _memory() -> Row:
     )
 
 
-def _beyond_history(size: int) -> tuple[int, int]:
-    """Bytes at the peak of a run beyond what its last request holds, and what that holds. Python's own memory."""
+def _beyond_history(size: int) -> tuple[int, int, int]:
+    """Bytes at the peak of a run beyond what its last request holds, what that holds, and what its hash is over.
+
+    Python's own memory.
+    """
     with tempfile.TemporaryDirectory() as folder, SQLiteLog(Path(folder, "runs.db")) as log:
         gc.collect()
         tracemalloc.start()
         provider, _ = _run(size, log)
         peak = tracemalloc.get_traced_memory()[1]
         last = provider.last
+        prompt = 0 if last is None else len(cbor2.dumps(request_map(last)))
         del provider
         gc.collect()
         with_history = tracemalloc.get_traced_memory()[0]
@@ -137,4 +144,4 @@ def _beyond_history(size: int) -> tuple[int, int]:
         gc.collect()
         held = with_history - tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-    return peak - held, held
+    return peak - held, held, prompt

@@ -58,8 +58,9 @@ def _runs(first: int) -> Iterator[list[Event]]:
 
 def _blocking(log: PostgresLog) -> Comparison:
     log.append_sync("01JBEGINS0000000000000000A", ())
-    with log._pool.lend_sync() as connection:  # it goes back at once, and stays the only one
-        cursor = connection.cursor(binary=True)
+    connection = log._pool.borrow_sync()
+    log._pool.give_back(connection, None)  # and it stays the only one
+    cursor = connection.cursor(binary=True)
     ours, bare = _runs(0), _runs(RUNS)
 
     def appends() -> None:
@@ -75,8 +76,10 @@ def _blocking(log: PostgresLog) -> Comparison:
 
 def _awaited(log: PostgresLog, runner: asyncio.Runner) -> Comparison:
     async def cursor_of_log() -> object:
-        async with log._pool.lend() as connection:
-            return connection.cursor(binary=True)
+        loop = asyncio.get_running_loop()
+        connection = await log._pool.borrow(loop)
+        log._pool.give_back(connection, loop)
+        return connection.cursor(binary=True)
 
     cursor = runner.run(cursor_of_log())
     ours, bare = _runs(2 * RUNS), _runs(3 * RUNS)

@@ -11,6 +11,7 @@ import html
 import json
 import re
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, unquote
@@ -109,6 +110,7 @@ class Credentials:
         return needles
 
 
+@lru_cache(maxsize=1024)
 def is_named_like_one(name: str) -> bool:
     """Whether a variable of this name holds a credential, as far as a name can tell."""
     return name.upper() not in _WORKING_FOLDERS and _NAMED.search(name.upper()) is not None

@@ -83,7 +83,10 @@ def configured(mark: GoldenMark, defaults: object) -> tuple[GoldenMark, list[str
         return mark, [f"must return a mapping of marker arguments, not {type(defaults).__name__}"]
     problems = ["cannot set path: override golden_run_dir"] if "path" in defaults else []
     open_fields = {name: value for name, value in defaults.items() if name not in mark.given and name != "path"}
-    return _checked(mark, open_fields, problems), problems
+    merged = _checked(mark, open_fields, problems)
+    if merged.ignore != mark.ignore:
+        problems.extend(unknown_paths(merged.ignore))
+    return merged, problems
 
 
 def unknown_paths(ignore: Iterable[str]) -> list[str]:

@@ -87,8 +87,9 @@ def is_json(value: Any, room: int = MAX_DEPTH) -> bool:
         items = value
     else:
         return kind in _SCALARS or (kind is float and math.isfinite(value))
-    nested = [item for item in items if type(item) not in _SCALARS]
-    return room > 0 and all(is_json(item, room - 1) for item in nested)
+    if room <= 0 or _SCALARS.issuperset(map(type, items)):
+        return room > 0
+    return all(is_json(item, room - 1) for item in items if type(item) not in _SCALARS)
 
 
 def _dumped(value: Any) -> str:

@@ -10,18 +10,35 @@ bytes, foreign tags) answers no. That makes ``encode(decode(data)) == data`` tru
 
 from __future__ import annotations
 
-import codecs
-import struct
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import cbor2
 
+from starling._cbor_quick import PUTS, SCALARS
+from starling._cbor_scalars import (
+    FALSE,
+    LONE_SURROGATES,
+    NULL,
+    SMALL_BYTES,
+    SMALL_INTS,
+    SMALL_TEXTS,
+    TRUE,
+    bytes_item,
+    float_item,
+    head,
+    int_item,
+    list_head,
+    map_head,
+    text_head,
+    text_item,
+    utf8,
+    written,
+)
 from starling.errors import LogCorruptError, UnencodableValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "FALSE",
@@ -29,6 +46,7 @@ __all__ = [
     "MAX_BYTES",
     "NULL",
     "READ_DEPTH",
+    "SMALL_BYTES",
     "SMALL_INTS",
     "SMALL_TEXTS",
     "SPLICE_DEPTH",
@@ -41,11 +59,14 @@ __all__ = [
     "decode",
     "encode",
     "float_item",
+    "head",
     "int_item",
     "item",
     "list_head",
     "load",
+    "load_many",
     "map_head",
+    "text_head",
     "text_item",
     "utf8",
     "written",
@@ -60,18 +81,9 @@ SPLICE_DEPTH = 29
 MAX_BYTES = 64 * 1024 * 1024
 """Size of the largest item that is written or read."""
 
-_UINT, _NINT, _BYTES, _TEXT, _LIST, _MAP, _TAG = range(7)
-NULL, FALSE, TRUE = b"\xf6", b"\xf4", b"\xf5"
-_NAN = b"\xf9\x7e\x00"
-_POSITIVE_BIGNUM, _NEGATIVE_BIGNUM = 2, 3
-
 # Tags for which cbor2 would build objects (dates, regular expressions, shared references, …). None is ever written
 # by this format; refusing them before they are built keeps a hostile file from running their constructors.
 _FOREIGN_TAGS = (0, 1, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-
-_half, _single, _double = struct.Struct(">e"), struct.Struct(">f"), struct.Struct(">d")
-_pack_single, _unpack_single, _pack_double = _single.pack, _single.unpack, _double.pack
-_pack_u16, _pack_u32, _pack_u64 = (struct.Struct(form).pack for form in (">BH", ">BI", ">BQ"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,25 @@ def load(data: bytes) -> Any:
         raise LogCorruptError(f"not canonical CBOR: {exc}") from exc
 
 
+def load_many(items: Sequence[bytes]) -> list[Any] | None:
+    """Return the values of these, as `load` does but in one go: to be followed by an equal re-encoding of each.
+
+    Returns:
+        None if one of them is not CBOR, or what there is is not as many, or much; `load` tells of each.
+    """
+    data = b"".join((list_head(len(items)), *items))
+    if len(data) > _MANY_BYTES:
+        return None
+    try:
+        values: list[Any] = cbor2.loads(data, semantic_decoders=_REFUSED, tag_hook=_refuse_tag)
+    except Exception:  # noqa: BLE001 - see `load`
+        return None
+    return values
+
+
+_MANY_BYTES = 1024 * 1024
+
+
 def check_canonical(value: Any, data: bytes, *, max_depth: int = READ_DEPTH) -> None:
     """Raise `LogCorruptError` unless ``data`` is the canonical CBOR of ``value``, saying where it first differs."""
     try:
@@ -161,92 +192,6 @@ def check_canonical(value: Any, data: bytes, *, max_depth: int = READ_DEPTH) -> 
         f"CBOR that is not canonical at byte {at}: duplicate or unsorted keys, a length or number that is not in its "
         "shortest form, or an indefinite length"
     )
-
-
-# Heads and scalars. The payload encoders of `starling.event` are built from these.
-
-
-def head(major: int, n: int) -> bytes:
-    """Return the head of an item: three bits of major type, then ``n`` in its shortest form (0 ≤ n < 2⁶⁴)."""
-    if n < 0x10000:
-        return _HEADS[major][n] if n < _SMALL else _pack_u16(major << 5 | 25, n)
-    return _pack_u32(major << 5 | 26, n) if n < 0x1_0000_0000 else _pack_u64(major << 5 | 27, n)
-
-
-_SMALL = 256
-_HEADS = [[bytes((major << 5 | n,) if n < 24 else (major << 5 | 24, n)) for n in range(_SMALL)] for major in range(7)]
-SMALL_INTS, _SMALL_BYTES, SMALL_TEXTS = _HEADS[_UINT], _HEADS[_BYTES], _HEADS[_TEXT]
-
-
-def list_head(size: int) -> bytes:
-    """Return the head of a list of ``size`` items."""
-    return head(_LIST, size)
-
-
-def map_head(size: int) -> bytes:
-    """Return the head of a map of ``size`` entries."""
-    return head(_MAP, size)
-
-
-def _replace_surrogates(error: UnicodeError) -> tuple[bytes, int]:
-    assert isinstance(error, UnicodeEncodeError)  # registered for encoding only
-    return "\ufffd".encode() * (error.end - error.start), error.end
-
-
-LONE_SURROGATES = "starling.lone_surrogates"
-"""Error handler of ``str.encode``: each lone surrogate becomes U+FFFD."""
-codecs.register_error(LONE_SURROGATES, _replace_surrogates)
-
-
-def utf8(text: str) -> bytes:
-    """Return the UTF-8 of ``text``; each lone surrogate becomes U+FFFD."""
-    return text.encode("utf-8", LONE_SURROGATES)
-
-
-def written(text: str) -> str:
-    """Return ``text`` as it is read again once it was written: each lone surrogate is then U+FFFD."""
-    return text if text.isascii() else utf8(text).decode()
-
-
-def text_item(text: str) -> bytes:
-    """Return the item of a text; each lone surrogate becomes U+FFFD."""
-    data = text.encode("utf-8", LONE_SURROGATES)
-    size = len(data)
-    return (SMALL_TEXTS[size] if size < _SMALL else head(_TEXT, size)) + data
-
-
-def bytes_item(data: bytes) -> bytes:
-    """Return the item of a byte string."""
-    size = len(data)
-    return (_SMALL_BYTES[size] if size < _SMALL else head(_BYTES, size)) + data
-
-
-def int_item(number: int) -> bytes:
-    """Return the item of an integer: the shortest head, or a bignum beyond 64 bits (RFC 8949 §3.4.3)."""
-    if 0 <= number < 1 << 64:
-        return SMALL_INTS[number] if number < _SMALL else head(_UINT, number)
-    major, n = (_UINT, number) if number >= 0 else (_NINT, -1 - number)
-    if n < 1 << 64:
-        return head(major, n)
-    tag = _POSITIVE_BIGNUM if major == _UINT else _NEGATIVE_BIGNUM
-    return head(_TAG, tag) + bytes_item(n.to_bytes((n.bit_length() + 7) // 8, "big"))
-
-
-def float_item(number: float) -> bytes:
-    """Return the shortest of the half, single and double forms that keeps the value (RFC 8949 §4.2.2)."""
-    if number != number:  # noqa: PLR0124 - NaN, the only value unequal to itself
-        return _NAN
-    try:
-        single = _pack_single(number)
-    except OverflowError:
-        return b"\xfb" + _pack_double(number)
-    if _unpack_single(single)[0] != number:
-        return b"\xfb" + _pack_double(number)
-    try:
-        half = _half.pack(number)
-    except OverflowError:
-        return b"\xfa" + single
-    return b"\xf9" + half if _half.unpack(half)[0] == number else b"\xfa" + single
 
 
 # Items of any type.
@@ -273,64 +218,20 @@ _TOO_DEEP = "nested too deeply, or containing itself"
 
 def item(value: Any, room: int) -> bytes:
     """Return the item of ``value``, which may open ``room`` levels. Raises `Misfit`."""
-    scalar = _SCALARS.get(type(value))
-    if scalar is not None:
-        return scalar(value)
+    kind = type(value)
+    if kind in SCALARS:
+        return SCALARS[kind](value)
     try:
-        return _quick_item(value, room)
+        chunks: list[bytes] = []
+        PUTS[kind](value, room, chunks.append)
+        return b"".join(chunks)
     except Exception:  # noqa: BLE001 - the careful way takes what is unusual, and names what is wrong
         return careful_item(value, room)
 
 
-# The quick way: lists and maps of the built-in types alone, every key a clean text.
-
-
-def _quick_item(value: Any, room: int) -> bytes:
-    """Return the same as `careful_item`, or raise anything."""
-    if room < 1:
-        raise Misfit(_TOO_DEEP)
-    return _QUICK[type(value)](value, room - 1)
-
-
-def _quick_list(items: list[Any] | tuple[Any, ...], room: int) -> bytes:
-    chunks = [list_head(len(items))]
-    scalar_of = _SCALARS.get
-    for value in items:
-        scalar = scalar_of(type(value))  # as `item` does, but for the call
-        chunks.append(scalar(value) if scalar is not None else _quick_item(value, room))
-    return b"".join(chunks)
-
-
-def _quick_map(items: dict[Any, Any], room: int) -> bytes:
-    entries = []
-    scalar_of = _SCALARS.get
-    for key, value in items.items():
-        scalar = scalar_of(type(value))
-        data = scalar(value) if scalar is not None else _quick_item(value, room)
-        entries.append((_short_key(key) if len(key) <= _SHORT_KEY else _text_key(key)) + data)
-    entries.sort()  # as the keys alone would be: none is the beginning of another one
-    return map_head(len(entries)) + b"".join(entries)
-
-
-def _text_key(key: str) -> bytes:
-    """The item of a key; of other keys than clean texts, two may come to the same bytes."""
-    if type(key) is not str:
-        raise TypeError(type(key).__name__)
-    data = key.encode()
-    return head(_TEXT, len(data)) + data
-
-
-_SHORT_KEY = 48
-_short_key = lru_cache(maxsize=1024)(_text_key)
-"""The keys of tools' arguments and results are the same few again and again."""
-
-
-# The careful way.
-
-
 def careful_item(value: Any, room: int) -> bytes:
     """Return the same as `item`, of any type; what has no place in the format is named."""
-    scalar = _SCALARS.get(type(value))
+    scalar = SCALARS.get(type(value))
     if scalar is not None:
         return scalar(value)
     container = _CONTAINERS.get(type(value))
@@ -373,17 +274,8 @@ def _key(key: Any) -> bytes:
     return careful_item(key, 0)
 
 
-_SCALARS: dict[type, Callable[[Any], bytes]] = {
-    str: text_item,
-    int: int_item,
-    bool: lambda value: TRUE if value else FALSE,
-    type(None): lambda _value: NULL,
-    float: float_item,
-    bytes: bytes_item,
-    Raw: lambda raw: raw.data,
-}
+SCALARS[Raw] = lambda raw: raw.data
 _CONTAINERS: dict[type, Callable[[Any, int], bytes]] = {dict: _map_item, list: _list_item, tuple: _list_item}
-_QUICK: dict[type, Callable[[Any, int], bytes]] = {dict: _quick_map, list: _quick_list, tuple: _quick_list}
 
 # Subclasses (IntEnum, StrEnum, named tuples, ordered dicts) are written as the plain type that they extend.
 _PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (

@@ -2,5 +2,6 @@
 
 __version__ = "0.1.0"
 
-RECORDED_AS = f"pytest-starling/{__version__}"
-"""What RunStarted.starling_version says; its prefix tells our logs from those of the original program."""
+PRODUCT = "pytest-starling/"
+RECORDED_AS = f"{PRODUCT}{__version__}"
+"""What RunStarted.starling_version says. Who wrote a log is told by more than that, see `agent._authorship`."""

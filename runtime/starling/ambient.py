@@ -10,12 +10,12 @@ What does not: how runs are matched, stored or compared (`starling.replay`); who
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from starling._replay_options import Redact, ReplayOptions, ToolPolicy, ignorable_paths, ignoring
 from starling.errors import LiveCallError, StarlingError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from starling.errors import NondeterminismError
-    from starling.event import Event, Payload, RunStarted
+    from starling.event import Event, RunStarted
 
 __all__ = [
     "REPLAY_VARIABLE",
@@ -38,6 +38,9 @@ __all__ = [
     "ToolPolicy",
     "activate",
     "active",
+    "building_for_replay",
+    "ignorable_paths",
+    "ignoring",
     "may_build_without_key",
     "override",
     "refuse_live_call",
@@ -47,40 +50,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-ToolPolicy: TypeAlias = Literal["compare", "run", "stub"]
-Redact: TypeAlias = "Callable[[Payload], Payload]"
-"""Rewrites the content of a payload, or returns it as it is. What it makes of its own result must be that result."""
-
 REPLAY_VARIABLE = "STARLING_REPLAY"
 """Environment variable that child processes inherit. ``ready``: adapters may be built without a key.
 ``active``: besides, reaching a provider raises `LiveCallError`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
-    """How strictly a replay compares.
-
-    Attributes:
-        tools: one policy for all tools, or a mapping from tool name to policy (others: ``compare``).
-        ignore: payload paths that are not compared, such as ``RunStarted.app_version``.
-        compare_cost: prices count as part of the code, so that a changed price is a divergence.
-        force_provider: do not insist on the recorded provider, API version and model.
-        collect: go on after a divergence as far as possible.
-        redact: with what the recording was redacted; applied to what today's code produces before it is compared.
-    """
-
-    tools: ToolPolicy | Mapping[str, ToolPolicy] = "compare"
-    ignore: frozenset[str] = frozenset()
-    compare_cost: bool = False
-    force_provider: bool = False
-    collect: bool = False
-    redact: Redact | None = None
-
-    def policy(self, tool: str) -> ToolPolicy:
-        """The policy for one tool."""
-        if isinstance(self.tools, Mapping):
-            return self.tools.get(tool, "compare")
-        return self.tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +64,8 @@ class RunIntent:
         parent_effect: the side effect whose callable starts it. A replay does not run that callable, nor this run.
         resumes: the id of the run that is resumed; empty for a new one.
         events: what that run had come to before.
+        not_recorded: where a replayed run starts this one: lets it diverge there, given the reason, and returns that
+            as an error to raise. None at the top.
     """
 
     started: RunStarted
@@ -100,6 +74,7 @@ class RunIntent:
     parent_effect: str = ""
     resumes: str = ""
     events: tuple[Event, ...] = ()
+    not_recorded: Callable[[str], NondeterminismError] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +82,7 @@ class PatchUse:
     """One `step.patched` or `step.deprecate_patch` of a replayed run.
 
     Attributes:
-        where: the call in the code, as file:line.
+        where: the call in the code, as file:line; empty if no line made it (a thread was handed `step.patched` itself).
         deprecated: whether it was `deprecate_patch`.
         needed: whether this recording needs it: it predates the patch, or (``deprecated``) it has the patch's mark.
     """
@@ -245,6 +220,7 @@ class Session(Protocol):
 
 _slot: Session | None = None
 _override: ContextVar[Session | None] = ContextVar("starling_session", default=None)
+_building: ContextVar[bool] = ContextVar("starling_building_for_replay", default=False)
 
 
 def active() -> Session | None:
@@ -275,11 +251,26 @@ def override(session: Session) -> Iterator[None]:
         _override.reset(token)
 
 
+@contextmanager
+def building_for_replay() -> Iterator[None]:
+    """Here an agent is built that a replay is about to use: adapters need no key, and reach nobody.
+
+    No session, since what else happens meanwhile is none of the replay's.
+    """
+    token = _building.set(True)
+    try:
+        yield
+    finally:
+        _building.reset(token)
+
+
 def may_build_without_key() -> bool:
     """Whether an adapter may be constructed without credentials, because perhaps nothing will be sent."""
     session = active()
-    return bool(os.environ.get(REPLAY_VARIABLE)) or (
-        session is not None and (session.replaying or getattr(session, "keyless", False))
+    return (
+        _building.get()
+        or bool(os.environ.get(REPLAY_VARIABLE))
+        or (session is not None and (session.replaying or getattr(session, "keyless", False)))
     )
 
 
@@ -290,7 +281,7 @@ def refuse_live_call(what: str) -> None:
         what: the call, for the message: provider and model.
     """
     session = active()
-    replaying_here = session is not None and session.replaying
+    replaying_here = _building.get() or (session is not None and session.replaying)
     if not replaying_here and os.environ.get(REPLAY_VARIABLE) != "active":
         return
     error = LiveCallError(

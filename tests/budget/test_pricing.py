@@ -23,6 +23,10 @@ def _fresh_tables():
     _pricing._warned.clear()
 
 
+REGIONS = ("us", "us-gov", "eu", "apac", "au", "jp", "ca", "sa", "in", "global")
+"""Of Bedrock's inference profiles."""
+
+
 def usage(row):
     return {name: value for name, value in row.items() if name.endswith("_tokens")}
 
@@ -112,6 +116,8 @@ def test_the_vectors_cover_cache_tokens_unknown_models_and_negative_counts():
         ("models/gemini-2.5-pro", "gemini-2.5-pro"),
         ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
         ("gpt-5.3-chat-latest", "gpt-5.3-chat"),
+        *((f"{region}.amazon.nova-lite-v1:0", "amazon.nova-lite") for region in REGIONS),
+        *((f"openai/gpt-4o-2024-08-06:{variant}", "gpt-4o") for variant in ("online", "nitro", "floor", "exacto")),
     ],
 )
 def test_a_snapshot_costs_what_its_family_costs(model, family):
@@ -123,7 +129,37 @@ def test_a_snapshot_with_a_price_of_its_own_keeps_it():
     assert cost_usd("gpt-4o-2024-05-13", input_tokens=1_000_000, output_tokens=0) == 5.0
 
 
-@pytest.mark.parametrize("model", ["", "gpt", "gpt-4o-mini-custom", "my/gpt-4o", "claude", "o1-", "latest"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o:free", "meta-llama/llama-3.2-3b-instruct:free"])
+def test_a_free_variant_is_free_and_nobody_is_warned(model, caplog):
+    assert cost_usd(model, input_tokens=10**6, output_tokens=10**6) == 0.0
+    assert is_priced(model)
+    assert caplog.records == []
+
+
+def test_a_price_registered_under_a_gateways_name_holds_for_its_variants():
+    register_pricing("openai/gpt-4o", 1, 2)
+    register_pricing("openai/gpt-4o:free", 3, 4)
+    costs = [cost_usd(f"openai/gpt-4o{end}", input_tokens=10**6, output_tokens=0) for end in ("", ":nitro", ":free")]
+    assert costs == [1.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("model", "cached"), [("gpt-5", {"cache_read_tokens": 100}), ("gpt-6-sol", {"cache_create_tokens": 100})]
+)
+def test_more_cached_tokens_than_input_do_not_make_a_call_cheaper_than_they_are(model, cached):
+    """A gateway's miscount; the input that is left is none, and not less."""
+    assert cost_usd(model, input_tokens=10, output_tokens=0, **cached) == cost_usd(
+        model, input_tokens=100, output_tokens=0, **cached
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("", "gpt", "gpt-4o-mini-custom", "my/gpt-4o", "claude", "o1-", "latest"),
+        *("openai/gpt-4o:thinking", "llama3:free", "xx.amazon.nova-lite-v1:0"),
+    ],
+)
 def test_what_only_looks_like_a_known_model_has_no_price(model):
     assert not is_priced(model)
 
@@ -180,9 +216,32 @@ def test_a_rate_that_is_not_finite_is_refused(rates):
     assert not is_priced("broken")
 
 
-def test_a_price_needs_a_name():
+@pytest.mark.parametrize(
+    ("rates", "field", "problem"),
+    [
+        ((None, 2), "in_per_mtok", "None (NoneType)"),
+        (("1", 2), "in_per_mtok", "'1' (str)"),
+        ((1, True), "out_per_mtok", "True (bool)"),
+        ((1, 10**400), "out_per_mtok", "must be finite"),
+    ],
+)
+def test_a_rate_that_is_no_number_is_refused_at_once(rates, field, problem):
+    with pytest.raises(AgentConfigError) as caught:
+        register_pricing("broken", *rates)
+    assert caught.value.field == field
+    assert problem in str(caught.value)
+    assert not is_priced("broken")
+
+
+def test_a_cache_rate_is_looked_at_likewise():
+    with pytest.raises(AgentConfigError, match=r"cache_read_per_mtok must be US dollars.*'free'"):
+        register_pricing("broken", 1, 2, cache_read_per_mtok="free")
+
+
+@pytest.mark.parametrize("name", ["", None, 7])
+def test_a_price_needs_a_name(name):
     with pytest.raises(AgentConfigError, match="needs a model name"):
-        register_pricing("", 1, 1)
+        register_pricing(name, 1, 1)
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -25,13 +27,14 @@ from starling.event import (
     validate,
 )
 from starling.event._envelope import Linker
+from starling.event._merkle import Frontier
 from starling.testing.strategies import runs
 from tests.event.short_runs import FAILED, STARTED, call, chained, done, message, turn
 
 
 def test_a_new_chain_is_empty():
     chain = Chain("r")
-    assert (chain.run_id, chain.next_seq, chain.head_hash, chain.leaves) == ("r", 1, None, ())
+    assert (chain.run_id, chain.next_seq, chain.head_hash) == ("r", 1, None)
     assert chain.root() == bytes(32)
 
 
@@ -39,10 +42,19 @@ def test_each_event_is_linked_to_the_one_before():
     chain = Chain("r")
     first, second = chain.append(STARTED, 5), chain.append(turn("T"), 6)
     assert (first.seq, first.prev_hash, first.ts, first.run_id) == (1, None, 5, "r")
-    assert (second.seq, second.prev_hash) == (2, event_hash(first))
-    assert chain.head_hash == event_hash(second)
-    assert chain.leaves == (event_hash(first), event_hash(second))
+    assert (second.seq, second.prev_hash) == (2, digest(encode_event(first)))
+    assert chain.head_hash == digest(encode_event(second))
     assert chain.root() == digest(event_hash(first) + event_hash(second))
+
+
+def test_the_hash_that_an_event_keeps_is_no_part_of_its_value():
+    event = Chain("r").append(STARTED, 5)
+    anew = Event(run_id="r", seq=1, prev_hash=None, ts=5, kind=Kind.RunStarted, payload=event.payload)
+    assert (anew, repr(anew), hash(anew), pickle.dumps(anew)) == (event, repr(event), hash(event), pickle.dumps(event))
+    other = replace(event, ts=6)
+    assert event_hash(other) == digest(encode_event(other)) != event_hash(event)
+    for same in (copy.copy(event), copy.deepcopy(event), pickle.loads(pickle.dumps(event))):
+        assert event_hash(same) == event_hash(event) == event_hash(anew) == digest(encode_event(anew))
 
 
 @given(
@@ -54,9 +66,9 @@ def test_each_event_is_linked_to_the_one_before():
 )
 def test_what_is_emitted_has_the_envelope_that_its_event_has(run_id, seq, prev_hash, ts, kind):
     payload = encode_payload(STARTED)
-    event, envelope = Linker(run_id).link(seq, prev_hash, ts, kind, payload)
+    event, found = Linker(run_id).link(seq, prev_hash, ts, kind, payload)
     assert event == Event(run_id=run_id, seq=seq, prev_hash=prev_hash, ts=ts, kind=kind, payload=payload)
-    assert envelope == encode_event(event)
+    assert found == digest(encode_event(event)) == event_hash(event)
 
 
 def test_an_event_too_large_is_not_emitted(monkeypatch):
@@ -70,10 +82,10 @@ def test_an_event_too_large_is_not_emitted(monkeypatch):
 def test_a_payload_that_cannot_be_written_leaves_the_chain_as_it_was():
     chain = Chain("r")
     chain.append(STARTED, 5)
-    before = (chain.next_seq, chain.head_hash, chain.leaves)
+    before = (chain.next_seq, chain.head_hash, chain.root())
     with pytest.raises(UnencodableValueError, match=r"SideEffectRecorded\.value"):
         chain.append(SideEffectRecorded(name="x", value=object()), 6)
-    assert (chain.next_seq, chain.head_hash, chain.leaves) == before
+    assert (chain.next_seq, chain.head_hash, chain.root()) == before
 
 
 @given(runs(), st.data())
@@ -85,7 +97,7 @@ def test_a_chain_taken_up_anywhere_goes_on_as_if_it_had_not_stopped(events, data
     ):
         again = [chain.append(event.decode(), event.ts) for event in events[cut:]]
         assert again == events[cut:]
-        assert list(chain.leaves) == merkle.event_hashes(events)
+        assert chain.root() == merkle.root(merkle.event_hashes(events))
 
 
 def test_a_chain_is_taken_up_only_from_all_that_came_before():
@@ -105,7 +117,29 @@ def test_leaves_are_copied():
     leaves = merkle.event_hashes(events[:1])
     chain = Chain(events[0].run_id, head=events[0], leaves=leaves)
     leaves.clear()
-    assert len(chain.leaves) == 1
+    assert chain.root() == event_hash(events[0])
+
+
+def test_a_chain_that_is_folded_now_and_then_has_the_same_root():
+    chain, leaves = Chain("r"), []
+    for number in range(1000):
+        leaves.append(event_hash(chain.append(STARTED, number)))
+        if number % 7 == 0:
+            chain.fold()
+        if number % 50 == 0:
+            assert chain.root() == merkle.root(leaves)
+    assert chain.root() == merkle.root(leaves)
+
+
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(0, 40))
+def test_a_frontier_has_the_root_of_all_that_was_folded(sizes, behind):
+    leaves = [digest(bytes([number % 256, number // 256])) for number in range(sum(sizes) + behind)]
+    frontier, at = Frontier(), 0
+    for size in sizes:
+        frontier.fold(leaves[at : at + size])
+        at += size
+        assert frontier.root() == merkle.root(leaves[:at])
+    assert frontier.root(leaves[at:]) == merkle.root(leaves)
 
 
 hashes = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40)

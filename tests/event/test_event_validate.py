@@ -5,10 +5,13 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starling import _cbor
+from starling._cbor import encode
 from starling.errors import LogCorruptError
 from starling.event import (
     RULES,
@@ -22,10 +25,13 @@ from starling.event import (
     UserMessageAppended,
     describe_rules,
     encode_event,
+    encode_payload,
+    event_hash,
     misstated,
     validate,
     validate_recording,
 )
+from starling.merkle import event_hashes, root
 from starling.testing.strategies import runs
 from tests.event.short_runs import (
     CANCELLED,
@@ -127,6 +133,52 @@ def test_a_payload_that_cannot_be_read_is_corrupt_whatever_its_kind():
     with pytest.raises(LogCorruptError, match=r"UserMessageAppended\.content: int where a text belongs") as caught:
         validate(rechained)
     assert caught.value.seq == 2
+
+
+@given(runs(), st.data())
+def test_what_is_decoded_in_batches_gets_the_verdict_that_it_would_get_alone(events, data):
+    """Also where payloads are cut in the wrong places: together they are the same bytes then."""
+    bodies = [event.payload for event in events]
+    at = data.draw(st.integers(0, len(bodies) - 2))
+    change = data.draw(st.sampled_from(["moved", "removed", "unsorted", "odd", "no kind"]))
+    if change == "moved":
+        both, cut = bodies[at] + bodies[at + 1], data.draw(st.integers(0, len(bodies[at]) + len(bodies[at + 1])))
+        bodies[at : at + 2] = both[:cut], both[cut:]
+    elif change == "removed":
+        bodies[at] = data.draw(st.sampled_from([b"", b"\xf6", b"\x80", bodies[at][:-1], bodies[at] * 2]))
+    elif change == "unsorted":
+        bodies[at] = cbor2.dumps(dict(reversed(cbor2.loads(bodies[at]).items())))
+    elif change == "odd":
+        name = data.draw(st.sampled_from(sorted(cbor2.loads(bodies[at]))))
+        odd = data.draw(st.sampled_from([None, "", 0, 2**70, -1.5, b"", [], {}, [{}]]))
+        bodies[at] = encode({**cbor2.loads(bodies[at]), name: odd})
+    kinds = [99 if (change, number) == ("no kind", at) else event.kind for number, event in enumerate(events)]
+    changed = relinked(events, kinds, bodies)
+    verdicts = {verdict(changed)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_cbor, "load_many", lambda _: None)
+        verdicts.add(verdict(changed))
+    assert len(verdicts) == 1
+
+
+def relinked(events: list[Event], kinds: list[int], bodies: list[bytes]) -> list[Event]:
+    linked: list[Event] = []
+    for event, kind, body in zip(events, kinds, bodies, strict=True):
+        previous = event_hash(linked[-1]) if linked else None
+        linked.append(replace(event, kind=kind, payload=body, prev_hash=previous))
+    last = linked[-1]
+    if last.payload == events[-1].payload:
+        ended = replace(last.decode(), merkle_root=root(event_hashes(linked[:-1])))
+        linked[-1] = replace(last, payload=encode_payload(ended))
+    return linked
+
+
+def verdict(events: list[Event]) -> str:
+    try:
+        run = validate_recording(events)
+    except LogCorruptError as error:
+        return f"{error} ({error.seq}, {error.field})"
+    return repr((run.exact, run.misstated, run.decode()))
 
 
 def chained_after(events: list[Event]) -> list[Event]:

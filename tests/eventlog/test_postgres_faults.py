@@ -332,7 +332,7 @@ async def test_what_a_waiting_writer_adds_to_a_pruned_run_goes_with_it(log, post
 async def test_a_run_that_begins_anew_under_a_pruned_id_is_not_swept(log):
     """It has a first event, which nothing that a waiting writer leaves behind has."""
     options = PruneOptions(before=LATER, include_in_progress=True, dry_run=False)
-    await log._do(log._jobs.sweep(options, ["r"]))
+    await log._client.do(log._jobs.sweep(options, ["r"]))
     assert await log.read("r") == RUN[:2]
 
 

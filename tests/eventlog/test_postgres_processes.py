@@ -71,8 +71,7 @@ async def test_a_stream_from_any_seq_while_another_process_appends(postgres, wri
     run = sample_run("r", 400)
     (writer,) = writers("r", 400)
     go(writer)
-    while writer.stdout.readline() != "120\n":
-        pass
+    assert "120\n" in iter(writer.stdout.readline, "")
     async with PostgresLog(postgres.url, read_only=True) as log, asyncio.timeout(60):
         assert [event async for event in log.stream("r", from_seq)] == run[from_seq - 1 :]
     writer.stdout.read()

@@ -440,28 +440,39 @@ def test_an_interrupted_append_writes_nothing(path):
 
         class Interrupted(list):
             def __iter__(self):
-                for row in super().__iter__():
+                for event in super().__iter__():
                     interrupt()
-                    yield row
+                    yield event
 
         with pytest.raises(KeyboardInterrupt):
-            log._insert("r", Interrupted([(e.run_id, e.seq, e.prev_hash, e.ts, int(e.kind), e.payload) for e in RUN]))
+            log._insert("r", Interrupted(RUN), None)
         assert not log._connection.in_transaction
         assert log.read_sync("r") == []
         log.append_sync("r", RUN)
 
 
-def test_a_run_deleted_underneath_is_noticed(path):
+@pytest.mark.parametrize("batch", [RUN[2:3], RUN[2:4], RUN[2:]], ids=["one", "two", "the rest"])
+def test_a_run_deleted_underneath_is_noticed(path, batch):
     """The remembered head is no longer in the file: the append writes nothing, and says so."""
     with SQLiteLog(path) as log:
         log.append_sync("r", RUN[:2])
         with raw(path) as other:
             other.execute("DELETE FROM eventlog_events")
         with pytest.raises(InvalidAppendError, match="was changed by another process before seq 3"):
-            log.append_sync("r", RUN[2:])
+            log.append_sync("r", batch)
         assert log.read_sync("r") == []
         log.append_sync("r", RUN)
         assert log.read_sync("r") == RUN
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_of_two_writers_of_one_run_the_second_is_refused(path, size):
+    with SQLiteLog(path) as log, SQLiteLog(path) as other:
+        log.append_sync("r", RUN[:2])
+        other.append_sync("r", RUN[2 : 2 + size])
+        with pytest.raises(InvalidAppendError, match="was changed by another process before seq 3"):
+            log.append_sync("r", RUN[2 : 2 + size])
+        assert log.read_sync("r") == RUN[: 2 + size]
 
 
 def test_heads_of_abandoned_runs_do_not_pile_up(path, monkeypatch):

@@ -192,6 +192,7 @@ def test_defaults_of_the_marker_can_be_set_for_many_tests(recorded):
     [
         ("{'tool': 'run'}", "golden_run_config has no argument 'tool'"),
         ("{'tools': 'skip'}", "golden_run_config needs"),
+        ("{'ignore': ['RunStarted.goals']}", "golden_run_config ignores 'RunStarted.goals', which is no payload field"),
         ("{'path': 'x.db'}", "golden_run_config cannot set path: override golden_run_dir"),
         ("None", "golden_run_config must return a mapping of marker arguments, not NoneType"),
     ],

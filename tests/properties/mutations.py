@@ -23,6 +23,7 @@ from tests.properties.programs import (
     Rand,
     Return,
     Together,
+    Wait,
 )
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def _of_the_loop(program: Program, reading: Reading) -> Iterator[Mutation]:
 
 
 def _with(program: Program, code: Code, **changes: Any) -> Program:
+    """The program with a tool changed. One whose steps then get as far as a wait for ever would hang on replay, too."""
+    if "body" in changes and isinstance(code.end, Wait):
+        changes["end"] = Return()
     return replace(
         program, tools=tuple(replace(code, **changes) if tool.name == code.name else tool for tool in program.tools)
     )
@@ -114,6 +118,13 @@ def _of_the_end(program: Program, code: Code, reading: Reading) -> Iterator[Muta
     seqs = _first(reading.end_of(code, attempt) for attempt in reading.attempts_of(code.name))
     for end in (Return(shape=["changed"]), Raise(kind="error", text="changed"), Raise(kind="panic", text="changed")):
         yield Mutation(what=f"{code.name} ends with {end}", program=_with(program, code, end=end), seqs=seqs)
+    end = Raise(kind="stop", text="changed")
+    stopped = isinstance(code.end, Raise) and code.end.kind == "stop"  # of what ends a run, the log has the class alone
+    yield Mutation(
+        what=f"{code.name} ends with {end}",
+        program=_with(program, code, end=end),
+        seqs=frozenset() if stopped else seqs,
+    )
 
 
 def _of_the_retries(program: Program, code: Code, reading: Reading) -> Iterator[Mutation]:

@@ -58,7 +58,9 @@ def durations(payloads: list[Any], program: Program, dice: random.Random) -> lis
 
 def version(payloads: list[Any], program: Program, dice: random.Random) -> list[Any]:
     """Another version of this library wrote the log."""
-    return _each(payloads, starling_version=lambda recorded: f"{recorded}.{dice.randrange(10)}")
+    return _each(
+        payloads, starling_version=lambda recorded: dice.choice((f"{recorded}.1", "", "dev", "0.0.0", "v9.9.9"))
+    )
 
 
 def prices(payloads: list[Any], program: Program, dice: random.Random) -> list[Any]:

@@ -159,7 +159,13 @@ async def test_identity_and_version():
     assert provider.info() == ProviderInfo(id="gateway", api_version="2026-10-21")
     assert Anthropic(api_key=KEY).info() == ProviderInfo(id="anthropic", api_version="2023-06-01")
     assert provider.capabilities() == Capabilities(
-        tools=True, tool_choice=True, reasoning=True, stop_sequences=True, cache_control=True, request_id=True
+        tools=True,
+        tool_choice=True,
+        reasoning=True,
+        reasoning_signatures=True,
+        stop_sequences=True,
+        cache_control=True,
+        request_id=True,
     )
 
 

@@ -343,3 +343,19 @@ def test_an_error_within_the_stream_is_classed_by_its_name(name, kind):
     assert type(caught.value) is kind
     assert str(caught.value) == 'starling: provider "p": words'
     assert caught.value.request_id == "req_1"
+
+
+def test_a_signature_that_is_no_text_is_refused():
+    """It could not be given back as it came, and the vendor takes no other."""
+    opened = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "hm"}}
+    signed = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "Eq\ud800"}}
+    stopped = {"type": "content_block_stop", "index": 0}
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in (opened, signed, stopped)).encode()
+    with pytest.raises(InvalidStreamError, match="a signature is not text"):
+        list(MessageReader(provider="anthropic").feed(body))
+
+
+def test_fields_of_the_usage_that_count_no_tokens_are_not_looked_at():
+    usage = {"input_tokens": 3, "output_tokens": None, "service_tier": "standard", "web_search_requests": -1}
+    body = f"data: {json.dumps({'type': 'message_start', 'message': {'usage': usage}})}\n\n".encode()
+    assert list(MessageReader(provider="anthropic").feed(body)) == [UsageChunk(usage=Usage(input_tokens=3))]

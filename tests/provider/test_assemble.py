@@ -171,3 +171,43 @@ def test_deltas_of_any_interleaving_are_sorted_into_their_calls(pieces):
     response = assemble([*chunks, END])
     for call in response.tool_uses:
         assert call.raw_args == "".join(args for call_id, args in pieces if call_id == call.call_id)
+
+
+# --- what no log can hold
+
+
+HALVES = ("\ud83d", "\ude00")
+WHOLE = "\U0001f600"
+
+
+@given(st.lists(st.text(st.sampled_from([*HALVES, "a", "é"]), max_size=3), max_size=6))
+def test_however_a_character_is_cut_it_is_made_whole(pieces):
+    """As UTF-16 reads it; half of one that lacks its other half stays as it is."""
+    pieces = [piece.replace("".join(HALVES), WHOLE) for piece in pieces]  # within a piece, JSON does that
+    whole = "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    answered = assemble([*map(text, pieces), start("c"), *(delta("c", piece) for piece in pieces), END])
+    assert answered.text == answered.tool_uses[0].raw_args == whole
+
+
+def test_reasoning_is_given_out_as_it_will_be_recorded():
+    high, low = HALVES
+    chunks = [
+        ReasoningChunk(text=f"a{high}"),
+        ReasoningChunk(text=f"{low}b{high}"),
+        RedactedThinkingChunk(text=low),
+        END,
+    ]
+    assert [block.content for block in assemble(chunks).reasoning] == [f"a{WHOLE}b\ufffd", "\ufffd"]
+
+
+@pytest.mark.parametrize("count", [2**63, -(2**63) - 1, 1.0, True, "1", None], ids=repr)
+@pytest.mark.parametrize("name", ["input_tokens", "output_tokens", "cache_read_tokens", "cache_create_tokens"])
+def test_a_count_that_no_log_can_hold_is_refused(name, count):
+    with pytest.raises(InvalidStreamError, match=f"ChunkUsage with {name} {count!r}"):
+        assemble([UsageChunk(usage=Usage(**{name: count})), END])
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), "0.1"], ids=repr)
+def test_a_cost_that_is_no_number_is_refused(cost):
+    with pytest.raises(InvalidStreamError, match=r"cost_usd .* is not a finite number"):
+        assemble([UsageChunk(usage=Usage(cost_usd=cost)), END])

@@ -329,3 +329,8 @@ def test_the_key_is_kept_out_of_what_the_vendor_repeats():
     error = error_of(exception("accessDeniedException", {"message": "the key hush is unknown"}))
     assert "hush" not in str(error)
     assert "hush" not in repr(ConverseReader(provider="bedrock", secret="hush"))
+
+
+def test_a_signature_that_is_no_text_is_refused():
+    with pytest.raises(InvalidStreamError, match="a signature is not text"):
+        read(START, reasoning({"text": "hm"}), reasoning({"signature": "Eq\ud800"}), stop(), ended())

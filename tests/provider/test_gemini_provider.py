@@ -190,7 +190,12 @@ async def test_identity_and_version():
     assert provider.info() == ProviderInfo(id="gemini", api_version="v1beta")
     assert repr(provider) == "Gemini(provider_id='gemini', api_version='v1beta')"
     assert provider.capabilities() == Capabilities(
-        tools=True, tool_choice=True, reasoning=True, stop_sequences=True, request_id=True
+        tools=True,
+        tool_choice=True,
+        reasoning=True,
+        reasoning_signatures=True,
+        stop_sequences=True,
+        request_id=True,
     )
 
 

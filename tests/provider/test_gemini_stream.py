@@ -240,6 +240,24 @@ def test_other_finish_reasons_are_recorded_in_the_vendors_words(reason):
     assert answer(event({"text": "so far"}, finishReason=reason)).stop_reason == reason
 
 
+@pytest.mark.parametrize(
+    "more", [{"text": "and more"}, {"text": "a thought", "thought": True}, {"functionCall": {"name": "f"}}], ids=str
+)
+def test_a_finish_reason_that_more_of_the_answer_follows_was_none(more):
+    """Gateways are known to write one into events that come before the answer."""
+    early = event({"text": ""}, finishReason="STOP")
+    with pytest.raises(NetworkError, match="broke off"):
+        read(early, event(more))
+    assert answer(early, event(more), STOP).stop_reason == "STOP"
+
+
+def test_what_says_nothing_more_leaves_a_finish_reason_as_it_is():
+    said = event({"text": "Hello"}, finishReason="STOP")
+    empty = event({"text": "", "thoughtSignature": "c2ln"}), event({"text": "", "thought": True}), {"usageMetadata": {}}
+    for late in empty:
+        assert answer(said, late).stop_reason == "STOP"
+
+
 def test_a_blocked_prompt_is_the_requests_fault():
     with pytest.raises(ProviderError, match="the prompt was blocked: SAFETY") as caught:
         read({"promptFeedback": {"blockReason": "SAFETY"}, "responseId": "r9"})

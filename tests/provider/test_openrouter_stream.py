@@ -281,3 +281,11 @@ def test_an_answer_without_its_end_is_none():
         read(event({"content": "half"}))
     with pytest.raises(InvalidStreamError):
         read(event({"content": "half"}), DONE)
+
+
+@pytest.mark.parametrize("field", ["signature", "id", "format"])
+@pytest.mark.parametrize("kind", ["reasoning.text", "reasoning.unheard-of"])
+def test_a_detail_that_is_no_text_is_refused(kind, field):
+    """It could not be given back as it came."""
+    with pytest.raises(InvalidStreamError, match="a reasoning detail is not text"):
+        answer(details({"type": kind, "text": "hm", field: "Eq\ud800"}))

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 from kits import KITS
+from kits.anthropic import KIT as SIGNING_KIT
 from kits.openai import KIT
 
 from starling.errors import ProviderError
-from starling.provider import Capabilities, EndChunk, TextChunk, ToolUseEnd, ToolUseStart
+from starling.provider import Capabilities, EndChunk, ReasoningChunk, TextChunk, ToolUseEnd, ToolUseStart, UsageChunk
 from starling.testing import provider_contract
 from starling.testing.provider_contract import CHECKS
 
@@ -20,7 +21,9 @@ async def test_the_adapter_keeps_it(kit, check):
 
 
 class Wrong:
-    """An adapter with one thing wrong, around one that is right."""
+    """An adapter with one thing wrong, around one that is right: that of ``kit``."""
+
+    kit = KIT
 
     def __init__(self, inner):
         self.inner = inner
@@ -119,6 +122,18 @@ class Hashless(Wrong):
         return replace(chunk, raw_response_hash=bytes(32)) if isinstance(chunk, EndChunk) else chunk
 
 
+class Unsigned(Wrong):
+    kit = SIGNING_KIT
+
+    def changed(self, chunk):
+        return replace(chunk, signature=b"") if isinstance(chunk, ReasoningChunk) else chunk
+
+
+class Uncounted(Wrong):
+    def changed(self, chunk):
+        return None if isinstance(chunk, UsageChunk) else chunk
+
+
 class Unguarded(Wrong):
     """Reaches the vendor whatever is replayed."""
 
@@ -141,6 +156,8 @@ WRONG = [
     (Deaf, "tool_choices_are_sent"),
     (Anonymous, "request_ids_are_given"),
     (Hashless, "raw_hashes_follow_the_answer"),
+    (Unsigned, "signatures_arrive"),
+    (Uncounted, "token_counts_arrive"),
     (Unguarded, "refuses_while_replaying"),
 ]
 
@@ -148,7 +165,7 @@ WRONG = [
 def wrapping(wrong):
     @asynccontextmanager
     async def subject(script):
-        async with KIT.subject(script) as right:
+        async with wrong.kit.subject(script) as right:
             yield replace(right, provider=wrong(right.provider))
 
     return subject

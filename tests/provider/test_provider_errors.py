@@ -121,6 +121,32 @@ def test_an_exception_that_may_mean_either_is_judged_by_its_cause():
     assert type(classify_transport(either, provider="p")) is NetworkError
 
 
+@pytest.mark.parametrize(
+    "cause",
+    [
+        urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
+        urllib3.exceptions.MaxRetryError(None, "/", urllib3.exceptions.NewConnectionError(None, "refused")),
+        ExceptionGroup("both", [ValueError("x"), ExceptionGroup("inner", [ConnectionResetError("reset")])]),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_the_network_is_found_wherever_an_exception_keeps_its_cause(cause):
+    assert type(classify_transport(cause, provider="p")) is NetworkError
+
+
+def test_exceptions_that_hold_each_other_are_looked_at_once():
+    inner = ValueError("x")
+    group = ExceptionGroup("outer", [inner, urllib.error.URLError(inner)])
+    inner.__context__ = group
+    assert type(classify_transport(group, provider="p")) is ProviderError
+
+
+@pytest.mark.parametrize("status", ["429", 429.0, b"429"])
+def test_a_status_that_is_no_int_is_named(status):
+    with pytest.raises(TypeError, match=r"status must be an int such as 429, or None, got .*429"):
+        wrap_http_status("slow down", status, provider="p")
+
+
 MISTAKES = {
     "httpcore": "ConnectionNotAvailable LocalProtocolError UnsupportedProtocol",
     "httpx": """CookieConflict HTTPError HTTPStatusError InvalidURL LocalProtocolError RequestError RequestNotRead

@@ -25,8 +25,9 @@ from starling.provider import (
     prompt_hash,
     request_map,
 )
+from starling.provider import _prompt_hasher as prompt_hasher
 from starling.provider import _request_hash as request_hash
-from starling.provider._request_hash import PromptHasher
+from starling.provider._prompt_hasher import PromptHasher
 
 VECTORS = Path(__file__).parents[2] / "testdata" / "interop" / "prompt_hash_vectors.ndjson.gz"
 
@@ -193,6 +194,17 @@ def test_a_growing_conversation_hashes_as_each_of_its_requests_does_alone(reques
             assert_equal(hasher, dataclasses.replace(request, messages=tuple(others.pop())))
 
 
+@given(
+    request=requests,
+    pool=st.lists(messages, min_size=1, max_size=4),
+    picks=st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=12),
+)
+def test_conversations_that_share_messages_in_any_way_hash_as_each_does_alone(request, pool, picks):
+    hasher = PromptHasher()
+    for pick in picks:
+        assert_equal(hasher, dataclasses.replace(request, messages=tuple(pool[at % len(pool)] for at in pick)))
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -209,7 +221,7 @@ def test_a_growing_conversation_hashes_as_each_of_its_requests_does_alone(reques
     ids=repr,
 )
 def test_a_message_of_any_make_is_encoded_as_its_fields_are(message):
-    assert request_hash._message_item(message) == encode(request_hash._message(message))
+    assert request_hash.message_item(message) == encode(request_hash._message(message))
 
 
 def test_a_message_that_is_too_large_is_refused_as_its_fields_are(monkeypatch):
@@ -217,7 +229,7 @@ def test_a_message_that_is_too_large_is_refused_as_its_fields_are(monkeypatch):
     for module in (_cbor, request_hash):
         monkeypatch.setattr(module, "MAX_BYTES", 50)
     with pytest.raises(UnencodableValueError, match="larger than an event may be"):
-        request_hash._message_item(message)
+        request_hash.message_item(message)
 
 
 @pytest.fixture
@@ -250,6 +262,57 @@ def test_conversations_that_alternate_are_each_encoded_once(encoded):
         for said in conversations:
             hasher.hash(Request(model="m", messages=tuple(said[:end])))
     assert len(encoded) == 160
+
+
+def test_conversations_that_part_late_are_encoded_from_there_on(encoded):
+    hasher = PromptHasher()
+    common = [text(f"common/{number}") for number in range(30)]
+    branches = [[text(f"{which}/{number}") for number in range(5)] for which in range(2)]
+    for _ in range(3):
+        for branch in branches:
+            assert_equal(hasher, Request(model="m", messages=(*common, *branch)))
+    assert encoded.count(common[0]) == 1
+    assert len(encoded) <= 30 + 6 * 5
+
+
+def test_a_last_message_that_is_another_one_each_time_costs_itself_alone(encoded):
+    hasher, said = PromptHasher(), []
+    for number in range(50):
+        said.append(text(f"said/{number}"))
+        reminder = text(f"reminder/{number}")
+        assert_equal(hasher, Request(model="m", messages=(*said, reminder)))
+    assert len(encoded) == 100
+
+
+def test_a_message_that_can_change_costs_itself_alone_while_it_does_not(encoded):
+    hasher, noted = PromptHasher(), Message(role="user", tool_uses=[])
+    said = [noted, *(text(str(number)) for number in range(20))]
+    for end in range(2, len(said) + 1):
+        assert_equal(hasher, Request(model="m", messages=tuple(said[:end])))
+    assert len([message for message in encoded if message is not noted]) == 20
+
+
+def test_what_was_refused_is_not_kept(encoded):
+    hasher = PromptHasher()
+    bad = Message(role="user", annotations={"bad": object()})
+    said = [text(str(number)) for number in range(5)]
+    assert_equal(hasher, Request(model="m", messages=tuple(said)))
+    with pytest.raises(UnencodableValueError):
+        hasher.hash(Request(model="m", messages=(*said, bad)))
+    bad.annotations["bad"] = "mended"
+    assert_equal(hasher, Request(model="m", messages=(*said, bad)))
+
+
+def test_a_prompt_that_is_too_large_is_refused_as_in_the_plain_form(monkeypatch):
+    for module in (_cbor, prompt_hasher):
+        monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    outcomes = []
+    for hashed in (prompt_hash, PromptHasher().hash):
+        assert hashed(Request(model="m", messages=(text("x" * 100),) * 5))
+        with pytest.raises(UnencodableValueError) as raised:
+            hashed(Request(model="m", messages=(text("x" * 100),) * 10))
+        outcomes.append(str(raised.value))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_messages_that_are_not_asked_about_any_more_are_let_go():

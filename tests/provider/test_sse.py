@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from starling.provider import _sse
 from starling.provider._sse import SSEDecoder
 
 
@@ -46,3 +47,22 @@ def test_the_cuts_between_blocks_do_not_matter(payloads, line_end, cuts):
     at = [0, *sorted(cuts), len(stream)]
     blocks = [stream[one:two] for one, two in pairwise(at)]
     assert decode(*blocks) == payloads
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_each_byte_is_looked_at_once_however_long_an_event_is(line_end, monkeypatch):
+    looked_at = []
+
+    class Counting:
+        def split(self, data):
+            looked_at.append(len(data))
+            return line_ends.split(data)
+
+    line_ends = _sse._LINE_END
+    monkeypatch.setattr(_sse, "_LINE_END", Counting())
+    payload = b"x" * 200_000
+    stream = b"data: " + payload + line_end * 2
+    blocks = [stream[at : at + 64] for at in range(0, len(stream), 64)]
+
+    assert decode(*blocks) == [payload]
+    assert sum(looked_at) <= len(stream) + len(blocks)

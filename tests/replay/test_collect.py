@@ -75,6 +75,17 @@ async def test_one_change_of_the_wiring_is_one_cause(change):
     assert summary(found) == [(1, "payload", 0), *((seq, "payload", 1) for seq in turns)]
 
 
+@pytest.mark.parametrize("today_has_tools", [False, True])
+async def test_the_first_tool_added_and_the_last_one_removed_is_one_cause(today_has_tools):
+    def wired(*, has_tools):
+        return agent(ScriptedProvider().text("done"), *([worker("a")] if has_tools else []))
+
+    _, found = await collected(wired(has_tools=not today_has_tools), wired(has_tools=today_has_tools))
+
+    assert summary(found) == [(1, "payload", 0), (2, "payload", 1)]
+    assert [change.path for one in found for change in one.changes] == ["tools.a", "tools.a"]
+
+
 async def test_one_change_of_a_tool_is_one_cause_however_often_it_is_called():
     recorded, found = await collected(made(turns=4), made(turns=4, a={"result": "new"}))
 

@@ -371,6 +371,50 @@ async def test_what_is_known_is_shown_even_if_the_recorded_request_cannot_be_reb
     ]
 
 
+# --- what a changed log, or another version of the library, leaves
+
+
+def with_turn(recorded, seq=2, **changes):
+    """The same run with this in the TurnStarted there."""
+    chain, log = Chain("run"), MemoryLog()
+    for payload, event in zip(recorded.payloads, recorded.events, strict=True):
+        new = replace(payload, **changes) if event.seq == seq else payload
+        new = replace(new, merkle_root=chain.root()) if event is recorded.events[-1] else new
+        log.append_sync("run", [chain.append(new, event.ts)])
+    return replace(recorded, log=log, events=log.read_sync("run"))
+
+
+async def test_an_estimate_alone_is_told_with_both_numbers():
+    recorded = await record(support())
+    estimate = recorded.payloads[1].input_tokens
+
+    divergence = await diverges(with_turn(recorded, input_tokens=1), support())
+
+    assert (divergence.seq, divergence.cls) == (2, "payload")
+    assert told(divergence) == [("input_tokens", 1, estimate)]
+    assert "the request of this turn is the recorded one, and only the estimate" in divergence.reason
+
+
+async def test_an_estimate_alone_of_a_request_that_a_tool_made_is_told_the_same_way():
+    recorded = await record(asking("one"))
+    seq = recorded.seqs("TurnStarted")[1]
+
+    divergence = await diverges(with_turn(recorded, seq, input_tokens=99), asking("one"))
+
+    assert told(divergence) == [("input_tokens", 99, recorded.payloads[seq - 1].input_tokens)]
+    assert "the request of this turn is the recorded one" in divergence.reason
+
+
+async def test_a_hash_that_no_request_has_is_said_to_be_just_that():
+    recorded = await record(support())
+
+    divergence = await diverges(with_turn(recorded, prompt_hash=b"z" * 32), support())
+
+    assert (divergence.seq, divergence.cls) == (2, "payload")
+    assert told(divergence) == [("prompt_hash", b"z" * 32, recorded.payloads[1].prompt_hash)]
+    assert "belongs to no request that can be rebuilt from the log" in divergence.reason
+
+
 # --- the rule
 
 

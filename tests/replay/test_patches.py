@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -76,6 +77,49 @@ async def test_a_patch_that_is_dropped_too_early_is_found_at_its_mark():
 
     assert divergence.seq == recorded.seq("SideEffectRecorded", name="starling/patch:polite")
     assert "step.deprecate_patch('polite')" in divergence.reason
+
+
+async def test_a_patch_that_is_asked_for_later_is_not_said_to_be_gone():
+    @tool(name="greet")
+    async def later(name: str) -> str:
+        """Greet somebody."""
+        await step.side_effect("look up", lambda: name)
+        return await change.execute({"name": name})
+
+    recorded = await record(agent(calls(GREET), change))
+
+    divergence = await diverges(recorded, agent(None, later))
+
+    assert divergence.seq == recorded.seq("SideEffectRecorded", name="starling/patch:polite")
+    assert "does not ask for" not in divergence.reason
+    assert "the code came to SideEffectRecorded 'look up' without it" in divergence.reason
+    assert "step.deprecate_patch('polite')" in divergence.reason
+
+
+async def test_a_patch_that_its_call_ends_without_is_said_to_be_gone():
+    @tool(name="greet")
+    async def gone(name: str) -> str:
+        """Greet somebody."""
+        return f"good day {name}"
+
+    recorded = await record(agent(calls(GREET), change))
+
+    assert "which the code does not ask for here any more" in (await diverges(recorded, agent(None, gone))).reason
+
+
+async def test_a_patch_that_no_line_asked_for_is_named_without_one():
+    @tool(name="greet")
+    async def in_thread(name: str) -> str:
+        """Greet somebody."""
+        return "new" if await asyncio.to_thread(step.patched, "polite") else "old"
+
+    recorded = await record(agent(calls(GREET), in_thread))
+    uses = []
+    await replay_all(recorded.log, lambda: agent(None, in_thread), on_patch=uses.append)
+
+    (patch,) = unneeded_patches(uses)
+    assert patch.where == ()
+    assert str(patch).startswith("'polite': no recording predates it")
 
 
 async def test_each_call_is_asked_for_itself_and_once():

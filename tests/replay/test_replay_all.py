@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -230,6 +231,62 @@ async def test_equal_runs_of_one_call_are_told_apart_by_their_order(log):
     await replays(recorded, outer(asks=asks))
     divergence = await diverges(recorded, outer(asks=(*asks, "same")))
     assert "the code inside call 'call_1' started a run that the recording does not have" in divergence.reason
+
+
+def two_calls(log=None, *, first=1, second=1, ends="done"):
+    """Two calls one after the other, each of which starts so many sub-agents."""
+
+    @tool
+    async def delegate(times: int) -> str:
+        for _ in range({1: first, 2: second}[times]):
+            await agent(ScriptedProvider().text("x"), log=log, system_prompt="I help.").run("help")
+        return ends if times == 2 else "done"
+
+    script = ScriptedProvider().tool_call("delegate", {"times": 1}).turn().tool_call("delegate", {"times": 2})
+    return agent(script.turn().text("all done"), delegate, log=log, system_prompt="I delegate.")
+
+
+async def test_a_sub_agent_more_is_told_where_the_run_around_it_starts_it(log):
+    recorded = await record(two_calls(log))
+
+    divergence = await diverges(recorded, two_calls(second=2))
+
+    assert (divergence.run_id, divergence.length) == ("run", len(recorded.events))
+    assert divergence.seq == recorded.seqs("ToolCallCompleted")[1]
+    assert (divergence.cls, str(divergence.kind)) == ("kind", "RunStarted")
+    assert divergence.call_id == "call_2"
+    assert divergence.produced.goal == "help"
+    failures = await replay_all(log, lambda: two_calls(second=2))
+    assert [(run_id, error.divergence) for run_id, error in failures.items()] == [("run", divergence)]
+
+
+async def test_what_comes_behind_a_sub_agent_more_is_compared_too(log):
+    recorded = await record(two_calls(log))
+
+    found = await replay(log, "run", two_calls(first=2, ends="over"), collect=True)
+
+    outcomes = recorded.seqs("ToolCallCompleted")
+    assert [(one.run_id, one.seq, one.cls) for one in found] == [
+        ("run", outcomes[0], "kind"),
+        ("run", outcomes[1], "payload"),
+    ]
+    assert [str(change) for change in found[1].changes] == ["result: 'done' -> 'over'"]
+
+
+async def test_a_tool_that_swallows_the_divergence_of_a_sub_agent_more_changes_nothing(log):
+    def swallowing(times):
+        @tool
+        async def delegate() -> str:
+            for _ in range(times):
+                with suppress(Exception):
+                    await agent(ScriptedProvider().text("x"), log=log, system_prompt="I help.").run("help")
+            return "done"
+
+        return agent(calls("delegate"), delegate, log=log, system_prompt="I delegate.")
+
+    recorded = await record(swallowing(1))
+
+    assert (await diverges(recorded, swallowing(2))).seq == recorded.seq("ToolCallCompleted")
 
 
 async def test_runs_of_the_same_goal_elsewhere_in_the_log_are_left_alone(log):

@@ -72,6 +72,11 @@ def connect_by_helper():
     socket.create_connection(("127.0.0.1", PORT[0])).close()
 
 
+def send_a_datagram():
+    with socket.socket(type=socket.SOCK_DGRAM) as one:
+        one.sendto(b"x", ("127.0.0.1", 9))
+
+
 @dataclass
 class Stamped:
     at: float = field(default_factory=lambda: time.time())
@@ -159,9 +164,16 @@ FOUND = [
     ("socket.gethostbyaddr() by socket", lambda: socket.getfqdn("127.0.0.1")),
     ("socket.gethostbyname()", lambda: socket.gethostbyname_ex("127.0.0.1")),
     ("socket.getnameinfo()", lambda: socket.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)),
+    ("socket.sendto()", send_a_datagram),
 ]
 if hasattr(os, "getrandom"):
     FOUND.append(("os.getrandom()", lambda: os.getrandom(4)))
+if hasattr(time, "clock_gettime"):
+    FOUND += [
+        ("time.clock_gettime()", lambda: time.clock_gettime(time.CLOCK_REALTIME)),
+        ("time.clock_gettime()", lambda: time.clock_gettime(*[0])),
+        ("time.clock_gettime_ns()", lambda: time.clock_gettime_ns(time.CLOCK_REALTIME)),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
@@ -567,6 +579,25 @@ async def test_a_logger_that_connects_is_no_false_alarm(port):
         handler.close()
 
     assert await undeclared(logs_to_a_socket, kind="sync") == ()
+
+
+async def test_a_logger_that_sends_datagrams_is_no_false_alarm(port):
+    def logs_in_datagrams():
+        handler = logging.handlers.DatagramHandler("127.0.0.1", port)
+        handler.emit(logging.makeLogRecord({"msg": "hello"}))
+        assert handler.sock is not None
+        handler.close()
+
+    assert await undeclared(logs_in_datagrams, kind="sync") == ()
+
+
+@pytest.mark.skipif(not hasattr(time, "clock_gettime"), reason="this system has no such clocks")
+async def test_a_clock_that_measures_is_no_false_alarm():
+    def measures():
+        began = time.clock_gettime(time.CLOCK_MONOTONIC)
+        return time.clock_gettime_ns(time.CLOCK_PROCESS_CPUTIME_ID) - began
+
+    assert await undeclared(measures) == ()
 
 
 async def test_code_around_the_run_is_no_false_alarm():

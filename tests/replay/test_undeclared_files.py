@@ -127,6 +127,7 @@ STARTING = {
     "subprocess.check_output()": lambda: subprocess.check_output([sys.executable, "-c", ""]),
     "subprocess.Popen()": lambda: subprocess.Popen([sys.executable, "-c", ""]).wait(),
     "os.system()": lambda: os.system(f'"{sys.executable}" -c ""'),
+    "os.popen()": lambda: os.popen(f'"{sys.executable}" -c ""').close(),
 }
 
 

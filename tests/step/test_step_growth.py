@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import aclosing
 
 import pytest
 
-from starling import step, tool
+from starling import SQLiteLog, step, tool
+from starling.event import Chain, Event, Kind, _chain
 from starling.provider import _request_hash as request_hash
 from starling.step import _cursor
 from starling.step._comparison import Comparison
@@ -126,7 +128,7 @@ async def test_replaying_a_nested_call_does_not_look_at_all_the_others(monkeypat
     assert len(compared) <= 4 * COUNT
 
 
-def turning(count):
+def turning(count, **options):
     @tool
     async def ping() -> str:
         return "pong"
@@ -134,7 +136,7 @@ def turning(count):
     script = ScriptedProvider()
     for _ in range(count):
         script.tool_call("ping").turn()
-    return agent(script.text("done"), ping, max_turns=0)
+    return agent(script.text("done"), ping, max_turns=0, **options)
 
 
 async def test_each_message_of_a_run_is_encoded_once_live_and_on_replay(monkeypatch):
@@ -150,6 +152,27 @@ async def test_each_message_of_a_run_is_encoded_once_live_and_on_replay(monkeypa
 
     assert live == 1 + 2 * COUNT
     assert len(encoded) == 2 * live
+
+
+async def test_a_run_keeps_few_leaves_of_its_tree(monkeypatch):
+    kept, fold = [], Chain.fold
+    monkeypatch.setattr(_chain, "_MANY_LEAVES", 8)
+    monkeypatch.setattr(Chain, "fold", lambda chain: (fold(chain), kept.append(len(chain._leaves))))
+
+    recorded = await record(turning(COUNT))
+
+    assert recorded.error is None  # and its events are valid: `record` has seen to it
+    assert 0 < max(kept) < 8
+
+
+async def test_a_streamed_run_keeps_no_event_that_was_read(tmp_path):
+    with SQLiteLog(tmp_path / "runs.db") as log:
+        gc.collect()
+        before = len(alive(Event))
+        async with aclosing(turning(COUNT, log=log).stream("go")) as events:
+            kept = [len(alive(Event)) - before async for event in events if event.kind == Kind.TurnStarted]
+    assert len(kept) == COUNT + 1
+    assert max(kept) < 20
 
 
 def alive(kind):

@@ -11,6 +11,7 @@ _tail        in mode tail: live, and answered by a recording for as long as noth
 _execute     one part of a run from first to last event, live or replayed
 _loop        model, tools, model, …; how an end becomes a terminal event
 _transcript  the conversation as the provider is shown it; _messages makes one message at a time
+_authorship  whose log it is: ours, or the original program's
 _explanations  what stands behind a prompt hash that differs
 _cancellation  on replay: today's caller cancels again
 _delivery    on replay: the agent's own log receives the run as well

@@ -161,19 +161,20 @@ class Agent:
         """Events as they are committed, then one `Done`."""
         queue: asyncio.Queue[Event | Done] = asyncio.Queue()
         loop = asyncio_loop()
-        seen: list[Event] = []
+        run_id = ""
 
         def observe(events: Sequence[Event]) -> None:
             # A sync tool commits from its own thread; its events must reach the queue before what follows them.
+            nonlocal run_id
             loop.call_soon_threadsafe(put, events)
-            seen.extend(events)
+            run_id = next((event.run_id for event in events), run_id)
 
         def put(events: Sequence[Event]) -> None:
             for event in events:
                 queue.put_nowait(event)
 
         task = asyncio.create_task(run_goal(self._wiring(), goal, "", observe))
-        task.add_done_callback(lambda ended: loop.call_soon(queue.put_nowait, _done(ended, seen)))
+        task.add_done_callback(lambda ended: loop.call_soon(queue.put_nowait, _done(ended, run_id)))
         try:
             while True:
                 item = await queue.get()
@@ -213,11 +214,11 @@ class Agent:
         )
 
 
-def _done(task: asyncio.Task[RunResult], seen: Sequence[Event]) -> Done:
+def _done(task: asyncio.Task[RunResult], run_id: str) -> Done:
     error: BaseException | None = asyncio.CancelledError() if task.cancelled() else task.exception()
     result: Any = task.result() if error is None else getattr(error, "result", None)
     return Done(
-        run_id=seen[0].run_id if seen else "",
+        run_id=run_id,
         terminal_kind=result.terminal_kind if result else None,
         final_text=result.final_text if result else "",
         result=result,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from starling.agent._loop import Ending, completed, conclude
 from starling.agent._result import result_of
+from starling.errors import NondeterminismError
 from starling.event import Kind, RunCompleted
 from starling.step._frame import Frame, current
 from starling.step._interruption import Interruption
@@ -52,6 +53,7 @@ async def execute(wiring: Wiring, part: Part, journal: Journal, *, run_id: str, 
     Raises:
         Interruption: on replay, where another process went on; the payload is its RunResumed.
         NondeterminismError: on replay, where today's code does something else than the recording.
+        KeyboardInterrupt: also where it makes a replay differ; the divergence is its cause.
         LogWriteError: the log did not take an event.
     """
     run = Run(
@@ -71,7 +73,12 @@ async def execute(wiring: Wiring, part: Part, journal: Journal, *, run_id: str, 
         run.metrics.run_started()
         run.logger.info("run started", extra={"run_id": run.run_id, "model": wiring.config.model})
         ending = await _until_it_ends(wiring, run, part)
-        return await _finish(run, ending)
+        try:
+            return await _finish(run, ending)
+        except NondeterminismError as error:
+            if isinstance(ending.error, KeyboardInterrupt):
+                raise ending.error from error  # whoever interrupts a replay wants it to stop
+            raise
 
 
 @contextmanager

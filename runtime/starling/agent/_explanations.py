@@ -29,6 +29,13 @@ _PARTS = {
     "params": "the parameters",
 }
 _MOST_PARTS = 4
+_SAME_REQUEST = Explanation(
+    reason=(
+        "the request of this turn is the recorded one, and only the estimate of its input tokens differs: another "
+        "version of this library made it, or the log was changed"
+    ),
+    complete=False,
+)
 
 
 def explain_prompt(
@@ -44,6 +51,8 @@ def explain_prompt(
     """
     started = recorded[0]
     assert isinstance(started, RunStarted)  # every run begins with it
+    if prompt_hash(request) == turn.prompt_hash:
+        return _SAME_REQUEST
     if turn.call_id or not of_agent:
         return _made_by_code(request, "a tool" if turn.call_id else "the loop's code")
     was = _rebuilt(started, recorded, request, dialect)
@@ -53,13 +62,28 @@ def explain_prompt(
             reason=f"the request of this turn differs from the recorded one in {_parts(changes, was, request)}",
             changes=changes,
         )
+    if not changes and not _lacks_tools(started):
+        return _of_no_request(turn, request)
     return _not_rebuilt(started, changes, was, request)
+
+
+def _of_no_request(turn: TurnStarted, request: Request) -> Explanation:
+    """The log leads to today's request, and yet another hash was recorded."""
+    return Explanation(
+        reason=(
+            "the recorded hash of this turn's request belongs to no request that can be rebuilt from the log: what the "
+            "log leads to is today's request, unchanged. Either the log was changed, or what was asked held something "
+            "that is not recorded"
+        ),
+        changes=(Change(path="prompt_hash", recorded=turn.prompt_hash, produced=prompt_hash(request)),),
+        complete=False,
+    )
 
 
 def _rebuilt(started: RunStarted, recorded: Sequence[Payload], request: Request, dialect: Dialect) -> Request:
     """The request that these events lead to; an older log lacks the tools, for which today's stand in."""
     was = rebuilt_request(started, recorded_messages(recorded, dialect))
-    return replace(was, tools=request.tools) if started.tool_schemas and not was.tools else was
+    return replace(was, tools=request.tools) if _lacks_tools(started) else was
 
 
 def rebuilt_request(started: RunStarted, messages: tuple[Message, ...]) -> Request:
@@ -98,7 +122,7 @@ def _today(request: Request) -> Iterator[Change]:
 
 def _not_rebuilt(started: RunStarted, changes: tuple[Change, ...], was: Request, request: Request) -> Explanation:
     """The log does not lead to the recorded request: something in it is not in the log."""
-    lacks_tools = bool(started.tool_schemas and not started.tools)
+    lacks_tools = _lacks_tools(started)
     lacking = (
         "the descriptions of the tools, which this older recording lacks, may be what differs"
         if lacks_tools
@@ -113,6 +137,11 @@ def _not_rebuilt(started: RunStarted, changes: tuple[Change, ...], was: Request,
         changes=(*changes, *(_descriptions(request) if lacks_tools else ())),
         complete=False,
     )
+
+
+def _lacks_tools(started: RunStarted) -> bool:
+    """Whether a recording holds but the names and hashes of its tools."""
+    return bool(started.tool_schemas and not started.tools)
 
 
 def _descriptions(request: Request) -> Iterator[Change]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from starling import ambient
 from starling._ulid import new as new_ulid
+from starling.agent._authorship import dialect_of
 from starling.agent._cancellation import as_cancelled
 from starling.agent._execute import execute
 from starling.agent._parts import beginning, continuation, orphans, seam_after
@@ -33,10 +35,11 @@ from starling.event import (
 )
 from starling.eventlog import preflight
 from starling.step._compare import carry_over
-from starling.step._dialect import OURS, dialect_of
+from starling.step._dialect import OURS
 from starling.step._divergence import changes_between
 from starling.step._frame import enclosing
 from starling.step._live import LiveJournal
+from starling.step._replay import ReplayJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +83,7 @@ async def resume_run(wiring: Wiring, run_id: str, extra_message: str, *, reissue
     payloads = _unfinished(run_id, events)
     started = payloads[0]
     assert isinstance(started, RunStarted)  # `validate_prefix` has seen to it
-    dialect = dialect_of(started)
+    dialect = dialect_of(payloads)
     if not reissue_tools:
         _refuse_orphans(run_id, payloads, dialect)
     today = run_started(wiring, started.goal)
@@ -103,6 +106,9 @@ async def _check(wiring: Wiring) -> None:
 
 def _intent(started: RunStarted, resumes: str = "", events: Sequence[Event] = ()) -> ambient.RunIntent:
     frame, effect = enclosing()
+    not_recorded = None
+    if frame is not None and not effect and isinstance(frame.run.journal, ReplayJournal):
+        not_recorded = partial(frame.run.journal.not_recorded, frame, started)
     return ambient.RunIntent(
         started=started,
         parent_run_id=frame.run.run_id if frame else "",
@@ -110,6 +116,7 @@ def _intent(started: RunStarted, resumes: str = "", events: Sequence[Event] = ()
         parent_effect=effect,
         resumes=resumes,
         events=tuple(events),
+        not_recorded=not_recorded,
     )
 
 

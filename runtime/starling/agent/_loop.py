@@ -7,7 +7,7 @@ for live runs and replays: the journal behind `Run` is what differs.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from starling.agent._messages import assistant_message, tool_message
@@ -50,14 +50,14 @@ class Conversation:
 
     config: Config
     tools: tuple[ToolDefinition, ...]
-    messages: list[Message] = field(default_factory=list)
+    messages: tuple[Message, ...] = ()
 
     def request(self) -> Request:
         """The next model call."""
         return Request(
             model=self.config.model,
             system_prompt=self.config.system_prompt,
-            messages=tuple(self.messages),
+            messages=self.messages,
             tools=self.tools or None,
             params=self.config.params,
         )
@@ -121,10 +121,9 @@ async def use_tools(run: Run, conversation: Conversation, turn: Turn) -> None:
     if conversation.config.tool_errors == "fail":
         _raise_first_failure(outcomes)
     call_ids = [outcome.call_id for outcome in outcomes]
-    conversation.messages.append(
-        assistant_message(turn.message.text, turn.tool_uses, turn.reasoning, run.dialect, call_ids=call_ids)
-    )
-    conversation.messages.extend(tool_message(outcome.recorded, run.dialect) for outcome in outcomes)
+    said = assistant_message(turn.message.text, turn.tool_uses, turn.reasoning, run.dialect, call_ids=call_ids)
+    results = [tool_message(outcome.recorded, run.dialect) for outcome in outcomes]
+    conversation.messages += (said, *results)
 
 
 async def catch_up(run: Run, conversation: Conversation, left: LeftOver) -> None:
@@ -140,7 +139,7 @@ async def catch_up(run: Run, conversation: Conversation, left: LeftOver) -> None
         _raise_first_failure(outcomes)
     for (call, _), outcome in zip(due, outcomes, strict=True):
         call.call_id, call.outcome = outcome.call_id, outcome.recorded
-    conversation.messages.extend(left.turn.messages(run.dialect))
+    conversation.messages += tuple(left.turn.messages(run.dialect))
 
 
 def _reissued(turn: OpenTurn, call: PlannedCall, served: Served | None) -> ToolCall:
@@ -260,7 +259,7 @@ def _interrupted_in_recording(run: Run, interruption: Interruption) -> Ending:
     """On replay: the environment ended the recorded run here, and so it ends here."""
     recorded: Any = interruption.payload
     if isinstance(recorded, BudgetExceeded):
-        return _out_of_time(run, recorded)
+        return replace(_out_of_time(run, recorded), before=run.meter.tripped_again(recorded))
     if isinstance(recorded, RunCancelled):
         return Ending(terminal=recorded, error=asyncio.CancelledError())
     raise interruption  # a seam: the process ended here without a word, and another one went on

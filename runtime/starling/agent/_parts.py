@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starling.step._dialect import Dialect
     from starling.step._run import Run
 
-__all__ = ["Part", "beginning", "continuation", "orphans", "seam_after"]
+__all__ = ["Part", "beginning", "continuation", "misstated_seam", "orphans", "seam_after"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Part:
 
 def beginning(wiring: Wiring, started: RunStarted) -> Part:
     """A run from its first event on."""
-    body = wiring.body or _conversing(wiring, [user_message(started.goal)])
+    body = wiring.body or _conversing(wiring, (user_message(started.goal),))
     return Part(opening=(started,), body=body, meter=_meter(wiring))
 
 
@@ -58,6 +58,24 @@ def seam_after(payloads: Sequence[Payload], dialect: Dialect, *, extra_message: 
         reissue_tools=reissue_tools,
         pending_calls=len(orphans(payloads, dialect)),
     )
+
+
+def misstated_seam(payloads: Sequence[Payload], dialect: Dialect) -> tuple[int, str] | None:
+    """The first RunResumed that says what the events before it do not bear out: its index, and what is wrong.
+
+    Which calls the original program counts that other calls had made, its logs do not tell.
+    """
+    for index, seam in enumerate(payloads):
+        if not isinstance(seam, RunResumed):
+            continue
+        true = seam_after(payloads[:index], dialect, extra_message=seam.extra_message, reissue_tools=seam.reissue_tools)
+        if seam.at_seq != true.at_seq:
+            return index, f"at_seq is {seam.at_seq}, not {true.at_seq}"
+        if seam.pending_calls != true.pending_calls and dialect.owned_effects:
+            return index, f"pending_calls is {seam.pending_calls}, not {true.pending_calls}"
+        if seam.pending_calls and not seam.reissue_tools:
+            return index, f"reissue_tools is False, with {seam.pending_calls} call(s) cut off"
+    return None
 
 
 def orphans(payloads: Sequence[Payload], dialect: Dialect) -> tuple[PlannedCall, ...]:
@@ -79,7 +97,7 @@ def continuation(wiring: Wiring, payloads: Sequence[Payload], seam: RunResumed, 
     for payload in payloads:
         meter.observe(payload)
     left = _left(payloads, transcript.open_turn, dialect)
-    return Part(opening=opening, body=_conversing(wiring, transcript.messages, left), meter=meter)
+    return Part(opening=opening, body=_conversing(wiring, tuple(transcript.messages), left), meter=meter)
 
 
 def _left(payloads: Sequence[Payload], turn: OpenTurn | None, dialect: Dialect) -> LeftOver | None:
@@ -90,7 +108,7 @@ def _left(payloads: Sequence[Payload], turn: OpenTurn | None, dialect: Dialect) 
 
 
 def _conversing(
-    wiring: Wiring, messages: list[Message], left: LeftOver | None = None
+    wiring: Wiring, messages: tuple[Message, ...], left: LeftOver | None = None
 ) -> Callable[[Run], Awaitable[str]]:
     """The agent's own loop, on from what was said and from the turn that the process before did not finish."""
     conversation = Conversation(config=wiring.config, tools=wiring.definitions, messages=messages)

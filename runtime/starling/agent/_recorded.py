@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from starling.agent._authorship import dialect_of
 from starling.agent._delivery import delivery
 from starling.agent._execute import execute
 from starling.agent._explanations import explain_prompt
@@ -13,7 +14,6 @@ from starling.agent._parts import Part, beginning, continuation, seam_after
 from starling.errors import LogCorruptError, NondeterminismError, ProviderModelMismatchError, RunCutOffError
 from starling.event import Kind, RunResumed, RunStarted, ValidRun, encode_payload
 from starling.step._compare import carry_over, describe
-from starling.step._dialect import dialect_of
 from starling.step._divergence import Divergence, changes_between
 from starling.step._interruption import Interruption
 from starling.step._redaction import redacted
@@ -89,7 +89,8 @@ async def replay_recorded(
         to_seam: stop where the recorded process stopped; otherwise go on behind the seam.
         watch: told of each event that is reproduced, see `ReplayJournal`.
         skipped: told of each tool call that is not run (again).
-        cut_short: told what was not reproduced when the caller cancels this replay, which sees the cancellation only.
+        cut_short: told what was not reproduced when this replay is cancelled or interrupted, which is all that its
+            caller sees.
 
     Raises:
         NondeterminismError: today's code does something else than the recording.
@@ -99,7 +100,7 @@ async def replay_recorded(
     """
     wiring, started = _redacted(wiring, started, recording.options)
     started = _identity_checked(started, recording)
-    dialect = dialect_of(recording.started)
+    dialect = dialect_of(recording.payloads)
     journal = ReplayJournal(
         recording.events,
         recording.payloads,
@@ -116,7 +117,7 @@ async def replay_recorded(
         finished = await _parts(wiring, started, recording, journal, resumption, to_seam=to_seam)
     except NondeterminismError as error:
         raise journal.collected() or error from None
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         unfinished = journal.unfinished()
         if unfinished is not None:
             cut_short(unfinished)

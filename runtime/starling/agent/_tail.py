@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from starling.agent._authorship import dialect_of
 from starling.agent._cancellation import as_cancelled
 from starling.agent._execute import execute
 from starling.agent._explanations import rebuilt_request
@@ -13,7 +14,7 @@ from starling.agent._recorded import Recording, cut_off
 from starling.agent._transcript import Transcript
 from starling.event import RunResumed, RunStarted, encode_payload
 from starling.step._compare import carry_over
-from starling.step._dialect import OURS, Dialect, dialect_of
+from starling.step._dialect import OURS, Dialect
 from starling.step._frame import enclosing
 from starling.step._interruption import Interruption
 from starling.step._redaction import redacted
@@ -136,7 +137,7 @@ def tail_of(recorder: RunRecorder, held: Sequence[Event], dialect: Dialect) -> T
         leave = partial(outer.leave, frame)
     kept = recorder.kept
     recording = None if kept is None else Recording.of(kept.events, _compared(kept.options))
-    if kept is None or recording is None or {dialect, dialect_of(recording.started)} != {OURS}:
+    if kept is None or recording is None or {dialect, dialect_of(recording.payloads)} != {OURS}:
         leave()
         return None
     passed = _passed(recording, kept, held)

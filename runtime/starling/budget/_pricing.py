@@ -7,7 +7,6 @@ what vendors add to it: a host's prefix (``us.anthropic.``, ``openai/``) and a s
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections import ChainMap
 from typing import NamedTuple
@@ -23,15 +22,24 @@ _registered: dict[str, Price] = {}
 _prices = ChainMap(_registered, BUILT_IN)
 _warned: set[str] = set()
 
+_REQUIRED = frozenset({"in_per_mtok", "out_per_mtok"})
+_LARGEST_RATE = 1e100
+"""Beyond it no price is meant, and products with counts of tokens might not be finite."""
+
 # OpenRouter and Gemini put a path before the name; Bedrock a region and the vendor, and an ARN before those.
 _PREFIX = re.compile(
     r"^(?:(?:models|openai|anthropic|google)/|"
     r"(?:arn:aws[a-z-]*:bedrock:[^/]*:(?:inference-profile|foundation-model)/)?"
-    r"(?:(?:us|us-gov|eu|apac|jp|au|global)\.)?(?:anthropic\.)?)"
+    r"(?:(?:us|us-gov|eu|apac|jp|au|ca|sa|in|global)\.)?(?:anthropic\.)?)"
 )
 # OpenAI dates snapshots -2024-07-18, once -0613, Anthropic -20250929 (on Vertex @20250929); Gemini numbers them -001,
 # Bedrock appends -v1:0.
 _SUFFIX = re.compile(r"(?:-\d{4}-\d{2}-\d{2}|[-@]\d{8}|-\d{3,4}|-latest)?(?:-v\d+(?::\d+)?)?$")
+# OpenRouter's variants: these choose who answers, at the model's price (what :online searches is charged besides), ...
+_ROUTING = re.compile(r":(?:online|nitro|floor|exacto)$")
+# ... and this one is free. Others (:thinking, :extended, :batch) are sold at prices of their own.
+_FREE_VARIANT = re.compile(r"[^/]+/.+:free$")
+_FREE = Price(in_per_mtok=0.0, out_per_mtok=0.0)
 
 
 def register_pricing(
@@ -46,7 +54,7 @@ def register_pricing(
     """Set or override the price of a model in this process.
 
     It also prices the snapshots of that model that have no price of their own, and lets a model that is still
-    unknown be warned about again. Zero and negative rates are taken as they are.
+    unknown be warned about again. Zero and negative rates are taken as they are (seed, "Bound your costs").
 
     Args:
         model: the name, as in ``Config.model``.
@@ -60,7 +68,7 @@ def register_pricing(
     Raises:
         AgentConfigError: the model has no name, or a rate is not a finite number.
     """
-    if not model:
+    if not isinstance(model, str) or not model:
         raise AgentConfigError("register_pricing needs a model name; give the one in Config.model", field="model")
     rates = {
         "in_per_mtok": in_per_mtok,
@@ -69,8 +77,8 @@ def register_pricing(
         "cache_write_per_mtok": cache_write_per_mtok,
     }
     for field, rate in rates.items():
-        if rate is not None and not math.isfinite(rate):
-            raise AgentConfigError(f"register_pricing({model!r}): {field} must be finite, got {rate}", field=field)
+        if rate is not None or field in _REQUIRED:
+            _check_rate(model, field, rate)
     _registered[model] = Price(
         in_per_mtok=in_per_mtok,
         out_per_mtok=out_per_mtok,
@@ -79,6 +87,16 @@ def register_pricing(
         cached_in_input=cached_in_input,
     )
     _warned.clear()
+
+
+def _check_rate(model: str, field: str, rate: object) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        problem = f"must be US dollars as an int or a float, got {rate!r} ({type(rate).__name__})"
+    elif not abs(rate) <= _LARGEST_RATE:  # NaN, too
+        problem = f"must be finite, and at most {_LARGEST_RATE}, got {rate!r}"
+    else:
+        return
+    raise AgentConfigError(f"register_pricing({model!r}): {field} {problem}", field=field)
 
 
 def is_priced(model: str) -> bool:
@@ -118,7 +136,9 @@ def cost_usd(
         return 0.0
     read = _Cached(cache_read_tokens, price.cache_read_per_mtok)
     written = _Cached(cache_create_tokens, price.cache_write_per_mtok)
-    counted_twice = read.charged + written.charged if price.cached_in_input or _is_routed(model) else 0
+    cached = read.charged + written.charged if price.cached_in_input or _is_routed(model) else 0
+    # A gateway may say that more came from the cache than there was input; no vendor pays for that.
+    counted_twice = min(cached, max(input_tokens, 0))
     # One division at the end: the order of operations decides the last bit, and replay compares the bits.
     return (
         (input_tokens - counted_twice) * price.in_per_mtok
@@ -149,7 +169,9 @@ def _is_routed(model: str) -> bool:
 
 
 def _price(model: str) -> Price | None:
-    return _prices.get(model) or _prices.get(_family(model))
+    plain = _ROUTING.sub("", model)
+    known = _prices.get(model) or _prices.get(plain) or _prices.get(_family(plain))
+    return known or (_FREE if _FREE_VARIANT.match(model) else None)
 
 
 def _family(model: str) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from blake3 import blake3
-
 from starling.event._codec import encode_payload
 from starling.event._envelope import Event, Linker, event_hash
-from starling.event._merkle import root
+from starling.event._merkle import Frontier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,12 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain"]
 
+_MANY_LEAVES = 256
+"""Folded at a time: one by one costs more, and takes its time whenever an event is emitted."""
+
 
 class Chain:
     """The growing end of one run's chain. Pure: no clock and no IO; not thread-safe.
 
     It links whatever it is given; which kinds may follow each other is `Lifecycle`'s business. The leaves are kept, so
-    that a terminal's root needs no second look at the log: a run of n events costs O(n).
+    that a terminal's root needs no second look at the log: a run of n events costs O(n). Whoever calls `fold` now and
+    then keeps O(log n) of them.
 
     Args:
         run_id: the run.
@@ -33,7 +35,7 @@ class Chain:
         ValueError: ``head`` is of another run, or ``leaves`` are not as many as its seq.
     """
 
-    __slots__ = ("_head_hash", "_leaves", "_linker", "_next_seq", "_run_id")
+    __slots__ = ("_folded", "_head_hash", "_leaves", "_linker", "_next_seq", "_run_id")
 
     def __init__(self, run_id: str, *, head: Event | None = None, leaves: list[bytes] | None = None) -> None:
         length = head.seq if head else 0
@@ -44,6 +46,7 @@ class Chain:
         self._run_id = run_id
         self._linker = Linker(run_id)
         self._leaves = list(leaves or ())
+        self._folded = Frontier()
         self._next_seq = length + 1
         self._head_hash = self._leaves[-1] if self._leaves else None
 
@@ -76,23 +79,31 @@ class Chain:
         """Hash of the last event; None before the first."""
         return self._head_hash
 
-    @property
-    def leaves(self) -> tuple[bytes, ...]:
-        """Hash of every event so far, in order."""
-        return tuple(self._leaves)
-
     def append(self, payload: Payload, ts: int) -> Event:
         """Link ``payload`` to the chain, stamped with ``ts`` (Unix nanoseconds), and return its event.
 
         Raises:
             UnencodableValueError: see `encode_payload`; the chain is then as it was.
         """
-        event, envelope = self._linker.link(self._next_seq, self._head_hash, ts, payload.KIND, encode_payload(payload))
-        self._head_hash = blake3(envelope).digest()
+        event, self._head_hash = self._linker.link(
+            self._next_seq, self._head_hash, ts, payload.KIND, encode_payload(payload)
+        )
         self._leaves.append(self._head_hash)
         self._next_seq += 1
         return event
 
+    def fold(self) -> None:
+        """Fold the leaves into the nodes above them if they are many, so that a long run does not keep them all.
+
+        Not done by `append`, which code may be waiting for in line.
+        """
+        if len(self._leaves) >= _MANY_LEAVES:
+            self._folded.fold(self._leaves)
+            self._leaves.clear()
+
     def root(self) -> bytes:
-        """Return the Merkle root over all events so far: what a terminal event appended now must hold. O(n)."""
-        return root(self._leaves)
+        """Return the Merkle root over all events so far: what a terminal event appended now must hold.
+
+        O(n) in the leaves that were not folded.
+        """
+        return self._folded.root(self._leaves)

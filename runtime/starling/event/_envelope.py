@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
 from starling import _cbor
 from starling._blake3 import DIGEST_SIZE, digest
 from starling.errors import LogCorruptError, UnencodableValueError
@@ -15,11 +17,17 @@ from starling.event._kinds import Kind
 if TYPE_CHECKING:
     from starling.event._payloads import Payload
 
-__all__ = ["Event", "Linker", "decode_event", "encode_event", "event_hash"]
+__all__ = ["Event", "Linker", "decode_event", "encode_event", "event_hash", "keep_hash"]
+
+
+class _Hashed:
+    """Room for the hash of an event, which is no part of its value: it follows from that."""
+
+    __slots__ = ("_hash",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(_Hashed):
     """One link of a run's chain.
 
     Attributes:
@@ -95,7 +103,7 @@ def _too_large(run_id: str, seq: int, size: int) -> UnencodableValueError:
 
 
 class Linker:
-    """Makes the events of one run, with their envelopes: `Event` and `encode_event` in one go, for what is emitted.
+    """Makes the events of one run, with their hashes: `Event` and `event_hash` in one go, for what is emitted.
 
     What is the same in all envelopes of a run is encoded once.
     """
@@ -108,7 +116,7 @@ class Linker:
         self._middles = [_KIND + _cbor.int_item(kind) + behind_kind for kind in range(max(Kind) + 1)]
 
     def link(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> tuple[Event, bytes]:
-        """Return an event and its envelope. Raises `UnencodableValueError` as `encode_event` does."""
+        """Return an event and its hash. Raises `UnencodableValueError` as `encode_event` does."""
         event = _new(Event)
         _set_run_id(event, self._run_id)
         _set_seq(event, seq)
@@ -116,9 +124,11 @@ class Linker:
         _set_ts(event, ts)
         _set_kind(event, kind)
         _set_payload(event, payload)
-        return event, self.envelope(seq, prev_hash, ts, kind, payload)
+        found = blake3(self.envelope(seq, prev_hash, ts, kind, payload)).digest()
+        keep_hash(event, found)
+        return event, found
 
-    def envelope(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> bytes:
+    def envelope(self, seq: int, prev_hash: bytes | None, ts: int, kind: int, payload: bytes) -> bytes:
         """What `encode_event` gives for such an event; ``prev_hash`` is a digest. Raises as that does."""
         link = _NO_LINK if prev_hash is None else _LINK + prev_hash
         at = _u64(_U64, ts) if _U32_END <= ts < _U64_END else _int_item(ts)
@@ -133,6 +143,8 @@ _new = object.__new__
 _set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
     vars(Event)[name].__set__ for name in ("run_id", "seq", "prev_hash", "ts", "kind", "payload")
 )
+keep_hash = vars(_Hashed)["_hash"].__set__
+"""Have an event keep its hash, which whoever calls this has just computed."""
 _int_item, _MAX_BYTES = _cbor.int_item, _cbor.MAX_BYTES
 _u64, _U64, _U32_END, _U64_END = struct.Struct(">BQ").pack, 0x1B, 1 << 32, 1 << 64
 _NO_LINK, _LINK = _PREV_HASH + _cbor.NULL, _PREV_HASH + _cbor.bytes_item(bytes(DIGEST_SIZE))[:-DIGEST_SIZE]
@@ -167,8 +179,15 @@ _KINDS = frozenset(Kind)
 
 
 def event_hash(event: Event) -> bytes:
-    """Return the 32-byte BLAKE3 of the envelope: the next event's ``prev_hash``, and a leaf of the Merkle tree."""
-    return digest(encode_event(event))
+    """Return the 32-byte BLAKE3 of the envelope: the next event's ``prev_hash``, and a leaf of the Merkle tree.
+
+    An event keeps its hash once it is known, so that whoever emits, stores and reads it again computes it once.
+    """
+    known: bytes | None = getattr(event, "_hash", None)
+    if known is None:
+        known = digest(encode_event(event))
+        keep_hash(event, known)
+    return known
 
 
 def _check_fields(found: Any) -> None:

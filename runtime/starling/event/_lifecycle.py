@@ -15,6 +15,8 @@ from starling.errors import LogCorruptError
 from starling.event._kinds import Kind, kind_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starling.event._payloads import Payload
 
 __all__ = ["RULES", "TERMINAL_KINDS", "Does", "Lifecycle", "Rule", "describe_rules"]
@@ -61,8 +63,6 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.TurnFailed: Rule(),
 }
 TERMINAL_KINDS: Final = frozenset(kind for kind, rule in RULES.items() if rule.terminal)
-_FREE: Final = Rule()
-_RULES: Final[dict[int, Rule]] = {int(kind): rule for kind, rule in RULES.items()}
 
 
 class Lifecycle:
@@ -92,54 +92,93 @@ class Lifecycle:
         Raises:
             LogCorruptError: it may not stand here. The machine is then of no further use.
         """
-        if self.last is None and kind != Kind.RunStarted:
-            raise _illegal(kind, seq, "a run begins with RunStarted")
-        if self.ended:
-            raise _illegal(kind, seq, f"the run ended before it, with {kind_name(self.last or 0)}")
-        rule = _RULES.get(kind, _FREE)
-        if rule.first and self.last is not None:
-            raise _illegal(kind, seq, "a run begins once")
-        if rule.turn is not Does.NOTHING:
-            self._turn(rule.turn, kind, str(getattr(payload, "turn_id", "")), seq)
-        if rule.call is not Does.NOTHING:
-            self._call(rule.call, kind, payload, seq)
+        self.step(kind, {name: getattr(payload, name) for name in _NAMES if hasattr(payload, name)}, seq)
+
+    def step(self, kind: int, fields: Mapping[str, Any], seq: int) -> None:
+        """`advance`, given the fields of the payload by name."""
+        first, on_turn, on_call = _STEPS.get(kind, _FREE)
+        if first is not (self.last is None) or self.last in TERMINAL_KINDS:
+            raise self._misplaced(kind, seq)
+        if on_turn:
+            on_turn(self, kind, fields.get("turn_id", ""), seq)
+        if on_call:
+            on_call(self, kind, (fields.get("call_id", ""), fields.get("attempt", 0)), seq)
         self.last = kind
 
-    def _turn(self, does: Does, kind: int, turn: str, seq: int) -> None:
-        if does is Does.OPENS and not turn:
+    def _misplaced(self, kind: int, seq: int) -> LogCorruptError:
+        if self.last is None:
+            return _illegal(kind, seq, "a run begins with RunStarted")
+        if self.ended:
+            return _illegal(kind, seq, f"the run ended before it, with {kind_name(self.last)}")
+        return _illegal(kind, seq, "a run begins once")
+
+    # What each word of `Does` means for the turn.
+
+    def _open_turn(self, kind: int, turn: str, seq: int) -> None:
+        if not turn:
             raise _illegal(kind, seq, "turn_id is empty")
-        if does is Does.OPENS and self.open_turn:
-            raise _illegal(kind, seq, f"turn {self.open_turn!r} is still open")
-        if does in (Does.BELONGS, Does.CLOSES) and turn != self.open_turn:
-            raise _illegal(kind, seq, f"turn {turn!r} is not the open one ({self.open_turn!r})")
-        if does is Does.INTERRUPTS and turn and self.open_turn not in ("", turn):
-            raise _illegal(kind, seq, f"turn {turn!r} is not the open one ({self.open_turn!r})")
-        if does is Does.SETTLES and self.open_turn:
-            raise _illegal(kind, seq, f"turn {self.open_turn!r} is still open")
-        self.open_turn = turn if does in (Does.OPENS, Does.BELONGS) else ""
+        self._settle_turn(kind, turn, seq)
+        self.open_turn = turn
 
-    def _call(self, does: Does, kind: int, payload: Any, seq: int) -> None:
-        match does:
-            case Does.CLEARS:
-                self.open_calls.clear()
-            case Does.SETTLES if self.open_calls:
-                raise _illegal(kind, seq, f"{_call_text(next(iter(self.open_calls)))} has no outcome")
-            case Does.OPENS:
-                self._open_call((payload.call_id, payload.attempt), kind, seq)
-            case Does.CLOSES:
-                self._close_call((payload.call_id, payload.attempt), kind, seq)
+    def _name_turn(self, kind: int, turn: str, seq: int) -> None:
+        if turn != self.open_turn:
+            raise _illegal(kind, seq, f"turn {turn!r} is not the open one ({self.open_turn!r})")
 
-    def _open_call(self, call: tuple[str, int], kind: int, seq: int) -> None:
+    def _close_turn(self, kind: int, turn: str, seq: int) -> None:
+        self._name_turn(kind, turn, seq)
+        self.open_turn = ""
+
+    def _interrupt_turn(self, kind: int, turn: str, seq: int) -> None:
+        if turn and self.open_turn:
+            self._name_turn(kind, turn, seq)
+        self.open_turn = ""
+
+    def _settle_turn(self, kind: int, _turn: str, seq: int) -> None:
+        if self.open_turn:
+            raise _illegal(kind, seq, f"turn {self.open_turn!r} is still open")
+
+    def _clear_turn(self, _kind: int, _turn: str, _seq: int) -> None:
+        self.open_turn = ""
+
+    # And for the call.
+
+    def _open_call(self, kind: int, call: tuple[str, int], seq: int) -> None:
         if not call[0]:
             raise _illegal(kind, seq, "call_id is empty")
         if call in self.open_calls:
             raise _illegal(kind, seq, f"{_call_text(call)} is open already")
         self.open_calls[call] = None
 
-    def _close_call(self, call: tuple[str, int], kind: int, seq: int) -> None:
+    def _close_call(self, kind: int, call: tuple[str, int], seq: int) -> None:
         if call not in self.open_calls:
             raise _illegal(kind, seq, f"{_call_text(call)} is not open: never scheduled, or it has an outcome already")
         del self.open_calls[call]
+
+    def _settle_calls(self, kind: int, _call: tuple[str, int], seq: int) -> None:
+        if self.open_calls:
+            raise _illegal(kind, seq, f"{_call_text(next(iter(self.open_calls)))} has no outcome")
+
+    def _clear_calls(self, _kind: int, _call: tuple[str, int], _seq: int) -> None:
+        self.open_calls.clear()
+
+
+_NAMES: Final = ("turn_id", "call_id", "attempt")
+_TURN: Final = {
+    Does.OPENS: Lifecycle._open_turn,
+    Does.BELONGS: Lifecycle._name_turn,
+    Does.CLOSES: Lifecycle._close_turn,
+    Does.INTERRUPTS: Lifecycle._interrupt_turn,
+    Does.SETTLES: Lifecycle._settle_turn,
+    Does.CLEARS: Lifecycle._clear_turn,
+}
+_CALL: Final = {
+    Does.OPENS: Lifecycle._open_call,
+    Does.CLOSES: Lifecycle._close_call,
+    Does.SETTLES: Lifecycle._settle_calls,
+    Does.CLEARS: Lifecycle._clear_calls,
+}
+_STEPS: Final = {int(kind): (rule.first, _TURN.get(rule.turn), _CALL.get(rule.call)) for kind, rule in RULES.items()}
+_FREE: Final = (False, None, None)
 
 
 def describe_rules() -> str:

@@ -11,7 +11,7 @@ from starling._blake3 import DIGEST_SIZE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EMPTY_ROOT", "root"]
+__all__ = ["EMPTY_ROOT", "Frontier", "root"]
 
 EMPTY_ROOT = bytes(DIGEST_SIZE)
 
@@ -24,8 +24,38 @@ def root(leaves: Sequence[bytes]) -> bytes:
     """
     level = list(leaves) or [EMPTY_ROOT]
     while len(level) > 1:
-        if len(level) % 2:
-            level.append(level[-1])
-        pairs = iter(level)
-        level = [blake3(left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+        level = _parents(level)
     return level[0]
+
+
+def _parents(level: list[bytes]) -> list[bytes]:
+    pairs = iter(level if len(level) % 2 == 0 else [*level, level[-1]])
+    return [blake3(left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+
+
+class Frontier:
+    """Leaves of which only those nodes are kept that the root of more of them depends on: one a level at most."""
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self._levels: list[list[bytes]] = []
+
+    def fold(self, leaves: Sequence[bytes]) -> None:
+        """Take the next leaves."""
+        nodes, at = list(leaves), 0
+        while nodes:
+            if at == len(self._levels):
+                self._levels.append([])
+            level = self._levels[at] + nodes
+            paired = len(level) // 2 * 2
+            self._levels[at] = level[paired:]
+            nodes, at = _parents(level[:paired]), at + 1
+
+    def root(self, leaves: Sequence[bytes] = ()) -> bytes:
+        """Return `root` of what was folded and of these leaves behind it."""
+        *below, top = self._levels or [[]]
+        nodes = list(leaves)
+        for level in below:
+            nodes = _parents(level + nodes)
+        return root(top + nodes)

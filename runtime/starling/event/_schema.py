@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from starling import _cbor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from starling.event._kinds import Kind
 
-__all__ = ["READERS", "RECORDS", "WRITERS", "Field", "Record", "Wire", "WrongTypeError"]
+__all__ = ["READERS", "RECORDS", "REWRITERS", "WRITERS", "Field", "Record", "Wire", "WrongTypeError"]
 
 
 class WrongTypeError(Exception):
@@ -43,23 +44,26 @@ class Wire:
         write: value (and, where ``deep``, the levels of nesting left) → CBOR item. Raises whatever the wrong type
             provokes; the caller finds out which field it was.
         read: decoded CBOR → value. Raises `WrongTypeError`.
+        again: decoded CBOR → CBOR item, as ``write`` with the value that it is read as. Raises anything if it does
+            not fit. The same function as ``write``, but for records.
+        take: decoded CBOR that fits → value, where that is another one.
         zero: what stands for an absent field.
         record: the class of nested records, if that is what it holds.
         many: whether it holds a list of those.
         deep: whether ``write`` takes the levels of nesting left.
-        source: how a generated encoder calls ``write``, with a short cut for the common case.
-        take: how a generated reader calls ``read``, likewise.
+        source: how a generated encoder calls ``write``, with a short cut for the common case; or the chunks it gives.
     """
 
     name: str
     write: Callable[..., bytes]
     read: Callable[[Any], Any]
+    again: Callable[..., bytes]
+    take: Callable[[Any], Any] | None = None
     zero: Any = None
     record: Record | None = None
     many: bool = False
     deep: bool = False
     source: str = "{write}({value})"
-    take: str = "{value} = {read}({value})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,11 @@ def _integer(name: str, low: int, high: int) -> Wire:
             raise WrongTypeError(f"{value} is outside {name}")
         return value
 
-    return Wire(name=name, write=write, read=read, zero=0, source=_SHORT_INT, take=_TAKE_INT)
+    return _scalar(name, write, read, zero=0, source=_SHORT_INT)
+
+
+def _scalar(name: str, write: Callable[..., bytes], read: Callable[[Any], Any], **others: Any) -> Wire:
+    return Wire(name=name, write=write, read=read, again=write, **others)
 
 
 def _write_bool(value: bool) -> bytes:
@@ -168,62 +176,58 @@ def _write_bytes(value: bytes | None) -> bytes:
 
 
 _BOOLS = {True: _cbor.TRUE, False: _cbor.FALSE}
-_SHORT_INT = "(small[v] if 0 <= (v := {value}) < 256 else {write}(v))"
-_SHORT_TEXT = "(texts[len(t)] + t if len(t := {value}.encode('utf-8', lone)) < 256 else {write}({value}))"
+_SHORT_INT = "(ints[v] if 0 <= (v := {value}) < 256 else {write}(v))"
+_TEXT = "(texts[n] if (n := len(t := {value}.encode('utf-8', lone))) < 256 else text_head(n)), t"
+_SHORT_BYTES = "(strings[len(b)] + b if (b := {value}) is not None and len(b) < 256 else {write}(b))"
 _DEEP = "{write}({value}, room)"
-_TAKE = "if type({{value}}) is not {}: {{read}}({{value}})"
-_TAKE_INT = "if type({value}) is not int or not 0 <= {value} < 4294967296: {read}({value})"
 
 _SCALARS: dict[str, Wire] = {
-    "str": Wire(
-        name="a text",
-        write=_cbor.text_item,
-        read=_reader("a text", str),
-        zero="",
-        source=_SHORT_TEXT,
-        take=_TAKE.format("str"),
-    ),
+    "str": _scalar("a text", _cbor.text_item, _reader("a text", str), zero="", source=_TEXT),
     "int": _integer("a 64-bit integer", -(1 << 63), 1 << 63),
     "Uint32": _integer("an unsigned 32-bit integer", 0, 1 << 32),
     "Uint64": _integer("an unsigned 64-bit integer", 0, 1 << 64),
-    "float": Wire(
-        name="a float", write=_cbor.float_item, read=_reader("a float", float), zero=0.0, take=_TAKE.format("float")
+    "float": _scalar("a float", _cbor.float_item, _reader("a float", float), zero=0.0),
+    "bool": _scalar("a bool", _write_bool, _reader("a bool", bool), zero=False),
+    "bytes": _scalar("a byte string", _write_bytes, _reader("a byte string", bytes), zero=b"", source=_SHORT_BYTES),
+    "bytes | None": _scalar(
+        "a byte string", _write_bytes, _reader("a byte string", bytes, type(None)), source=_SHORT_BYTES
     ),
-    "bool": Wire(name="a bool", write=_write_bool, read=_reader("a bool", bool), zero=False, take=_TAKE.format("bool")),
-    "bytes": Wire(
-        name="a byte string",
-        write=_write_bytes,
-        read=_reader("a byte string", bytes),
-        zero=b"",
-        take=_TAKE.format("bytes"),
-    ),
-    "bytes | None": Wire(
-        name="a byte string",
-        write=_write_bytes,
-        read=_reader("a byte string", bytes, type(None)),
-        take=_TAKE.format("bytes"),
-    ),
-    "Any": Wire(name="a value", write=_cbor.item, read=lambda value: value, deep=True, source=_DEEP, take="pass"),
+    "Any": _scalar("a value", _cbor.item, lambda value: value, deep=True, source=_DEEP),
 }
 
 
 def _list_of(record: Record) -> Wire:
-    write_one, read_one = compile_writer(record), compile_reader(record)
-
     def write(values: Any, room: int) -> bytes:
-        return b"".join((_cbor.list_head(len(values)), *(write_one(value, room - 1) for value in values)))
+        write_one = WRITERS[record.cls]
+        return b"".join((_cbor.list_head(len(values)), *[write_one(value, room - 1) for value in values]))
+
+    def again(values: Any, room: int) -> bytes:
+        write_one = REWRITERS[record.cls]
+        return b"".join((_cbor.list_head(len(values)), *[write_one(value, room - 1) for value in values]))
 
     def read(values: Any) -> tuple[Any, ...]:
         if values is None:
             return ()
         if type(values) is not list:
             raise WrongTypeError(_mismatch(values, "a list"))
-        try:
-            return tuple([read_one(value) for value in values])
-        except WrongTypeError:
-            return tuple(_read_at(record, at, value) for at, value in enumerate(values))  # says where
+        return tuple([_read_at(record, at, value) for at, value in enumerate(values)])
 
-    return Wire(name="a list", write=write, read=read, zero=(), record=record, many=True, deep=True, source=_DEEP)
+    def take(values: list[Any]) -> tuple[Any, ...]:
+        take_one = READERS[record.cls]
+        return tuple([take_one(value) for value in values])
+
+    return Wire(
+        name="a list",
+        write=write,
+        read=read,
+        again=again,
+        take=take,
+        zero=(),
+        record=record,
+        many=True,
+        deep=True,
+        source=_DEEP,
+    )
 
 
 def _read_at(record: Record, at: int, value: Any) -> Any:
@@ -235,12 +239,25 @@ def _read_at(record: Record, at: int, value: Any) -> Any:
 
 
 def _one_of(record: Record) -> Wire:
-    write_one = compile_writer(record)
-
     def write(value: Any, room: int) -> bytes:
-        return _cbor.NULL if value is None else write_one(value, room)
+        return _cbor.NULL if value is None else WRITERS[record.cls](value, room)
 
-    return Wire(name="a map", write=write, read=compile_reader(record), record=record, deep=True, source=_DEEP)
+    def again(value: Any, room: int) -> bytes:
+        return REWRITERS[record.cls](value, room)
+
+    def take(value: dict[str, Any]) -> Any:
+        return READERS[record.cls](value)
+
+    return Wire(
+        name="a map",
+        write=write,
+        read=record.read,
+        again=again,
+        take=take,
+        record=record,
+        deep=True,
+        source=_DEEP,
+    )
 
 
 def _wire(annotation: str) -> Wire:
@@ -257,12 +274,30 @@ def _record(name: str) -> Record:
         Field(name=item.name, wire=_wire(str(item.type)), optional=OPTIONAL in item.metadata)
         for item in dataclasses.fields(cls)
     )
-    return Record(cls=cls, fields=tuple(fields))
+    record = _BY_KEY[cls] = Record(cls=cls, fields=tuple(fields))
+    return record
 
 
+class _Compiled(dict[Any, Any]):
+    """A function for each record, by its class or kind, compiled when it is first asked for: most runs need few."""
+
+    def __init__(self, compiler: Callable[[Record], Callable[..., Any]]) -> None:
+        super().__init__()
+        self._compiler = compiler
+
+    def __missing__(self, key: type | int) -> Callable[..., Any]:
+        made = self[key] = self._compiler(_BY_KEY[key])
+        return made
+
+
+_BY_KEY: dict[type | int, Record] = {}
 RECORDS: dict[Kind, Record] = {cls.KIND: _record(cls.__name__) for cls in get_args(_payloads.Payload)}
 """The payload record of every kind."""
-WRITERS: dict[type, Callable[[Any, int], bytes]] = {record.cls: compile_writer(record) for record in RECORDS.values()}
-"""The encoder of every payload class: payload and levels of nesting left → canonical CBOR."""
-READERS: dict[Kind, Callable[[Any], Any]] = {kind: compile_reader(record) for kind, record in RECORDS.items()}
-"""The reader of every kind: decoded map → payload. Raises `WrongTypeError`."""
+_BY_KEY.update(RECORDS.items())
+
+WRITERS: dict[type | int, Callable[[Any, int], bytes]] = _Compiled(compile_writer)
+"""The encoder of a payload: payload and levels of nesting left → canonical CBOR."""
+REWRITERS: dict[type | int, Callable[[Any, int], bytes]] = _Compiled(partial(compile_writer, decoded=True))
+"""Decoded map and levels of nesting left → canonical CBOR of the payload that it is. Raises anything if it is none."""
+READERS: dict[type | int, Callable[[dict[str, Any]], Any]] = _Compiled(compile_reader)
+"""Decoded map → payload, if the map's `REWRITERS` gives back the bytes that it was decoded from."""

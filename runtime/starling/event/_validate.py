@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from blake3 import blake3
 
 from starling import _cbor
 from starling._blake3 import digest
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
-from starling.event._codec import read_payload
-from starling.event._envelope import Linker, event_hash
+from starling.event._codec import is_whole, read_payload, read_whole
+from starling.event._envelope import Linker, encode_event, keep_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
 from starling.event._lifecycle import TERMINAL_KINDS, Lifecycle
 from starling.event._merkle import root
@@ -17,7 +20,7 @@ from starling.event._payloads import RunCancelled, RunCompleted, RunFailed
 from starling.event._totals import misstated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from starling.event._envelope import Event
     from starling.event._payloads import Payload
@@ -69,16 +72,16 @@ def validate(events: Iterable[Event]) -> None:
     _check_run(list(events))
 
 
-def _check_run(run: list[Event]) -> list[_Read]:
-    """All eight. Returns what each event holds."""
+def _check_run(run: list[Event], payloads: list[Payload | None] | None = None) -> list[Event]:
+    """All eight. Returns and fills what `_check_payloads` does."""
     if not run:
         raise LogCorruptError("no events: the run does not exist, or its log was emptied")
     leaves = _check_envelopes(run)
     _check_version(run[0])
     _check_terminal(run)
-    found = _check_payloads(run)
-    _check_root(run[-1], found[-1].payload, root(leaves[:-1]))
-    return found
+    lacking = _check_payloads(run, payloads)
+    _check_root(run[-1], root(leaves[:-1]))
+    return lacking
 
 
 def validate_prefix(events: Iterable[Event]) -> None:
@@ -109,16 +112,16 @@ def validate_recording(events: Iterable[Event]) -> ValidRun:
     if isinstance(events, ValidRun):
         return events
     run = list(events)
+    payloads: list[Payload | None] = []
     try:
-        found = _check_run(run)
+        lacking = _check_run(run, payloads)
     except SchemaVersionMismatchError:
         raise
     except LogCorruptError as error:
         _check_readable(run[: error.seq])
         raise
-    inexact = [event for event, read in zip(run, found, strict=True) if not read.complete]
-    _check_readable(inexact)
-    return ValidRun(run, [cast("Payload", read.payload) for read in found], exact=not inexact)
+    _check_readable(lacking)
+    return ValidRun(run, cast("list[Payload]", payloads), exact=not lacking)
 
 
 def _check_readable(run: Iterable[Event]) -> None:
@@ -129,31 +132,38 @@ def _check_readable(run: Iterable[Event]) -> None:
 def _check_envelopes(run: list[Event]) -> list[bytes]:
     """Invariants 1 to 3. Returns the hash of each event."""
     first = run[0]
-    leaves: list[bytes] = []
     if not first.run_id:
         raise _corrupt(first, 0, "run_id is empty")
-    linker = Linker(first.run_id)
     if first.seq != 1:
         raise _corrupt(first, 0, f"seq is {first.seq}, the first must be 1")
     if first.prev_hash:
         raise _corrupt(first, 0, "prev_hash is set, though nothing comes before the first event")
-    for index, event in enumerate(run):
-        if event.run_id != first.run_id:
-            what = f"run_id is {event.run_id!r}, not that of the events before it"
-            raise _corrupt(replace(event, run_id=first.run_id), index, what)
-        if event.seq != index + 1:
-            raise _corrupt(event, index, f"seq gap: {event.seq} where {index + 1} belongs")
-        if index and event.prev_hash != leaves[-1]:
-            raise _corrupt(event, index, f"prev_hash is not the hash of seq {index}: one of the two was changed")
-        leaves.append(_leaf(linker, event) if index else event_hash(event))
+    run_id, envelope_of = first.run_id, Linker(first.run_id).envelope
+    leaf = digest(encode_event(first))
+    leaves = [leaf]
+    for seq, event in enumerate(run[1:], start=2):
+        kind = event.kind
+        if event.run_id != run_id or event.seq != seq or event.prev_hash != leaf:
+            raise _unlinked(event, seq - 1, run_id)
+        if 0 < kind <= _LAST_KIND:
+            leaf = blake3(envelope_of(seq, leaf, event.ts, kind, event.payload)).digest()
+        else:
+            leaf = digest(encode_event(event))
+        keep_hash(event, leaf)
+        leaves.append(leaf)
     return leaves
 
 
-def _leaf(linker: Linker, event: Event) -> bytes:
-    """The hash of an event whose link was found right; its kind may be none that is known."""
-    if event.kind not in _KINDS:
-        return event_hash(event)
-    return digest(linker.envelope(event.seq, event.prev_hash, event.ts, cast("Kind", event.kind), event.payload))
+_LAST_KIND = int(max(Kind))
+
+
+def _unlinked(event: Event, index: int, run_id: str) -> LogCorruptError:
+    if event.run_id != run_id:
+        what = f"run_id is {event.run_id!r}, not that of the events before it"
+        return _corrupt(replace(event, run_id=run_id), index, what)
+    if event.seq != index + 1:
+        return _corrupt(event, index, f"seq gap: {event.seq} where {index + 1} belongs")
+    return _corrupt(event, index, f"prev_hash is not the hash of seq {index}: one of the two was changed")
 
 
 def _check_terminal(run: list[Event]) -> None:
@@ -162,40 +172,53 @@ def _check_terminal(run: list[Event]) -> None:
     if last.kind not in TERMINAL_KINDS:
         what = f"the last event, {kind_name(last.kind)}, is not terminal: the run never ended"
         raise _corrupt(last, last.seq - 1, what)
-    for event in run[:-1]:
-        if event.kind in TERMINAL_KINDS:
-            raise _corrupt(event, event.seq - 1, f"{kind_name(event.kind)} ends the run, but events follow it")
+    if TERMINAL_KINDS.isdisjoint([event.kind for event in run[:-1]]):
+        return
+    early = next(event for event in run if event.kind in TERMINAL_KINDS)
+    raise _corrupt(early, early.seq - 1, f"{kind_name(early.kind)} ends the run, but events follow it")
 
 
-class _Read(NamedTuple):
-    """What an event holds, None if it is of no kind that is known, and whether no field of it was absent."""
+def _check_payloads(run: list[Event], payloads: list[Payload | None] | None = None) -> list[Event]:
+    """Invariants 5 to 7. Returns the events of which a field is absent or unknown, or the kind.
 
-    payload: Payload | None
-    complete: bool = False
-
-
-def _check_payloads(run: list[Event]) -> list[_Read]:
-    """Invariants 5 to 7. Returns what each event holds."""
+    Args:
+        run: the events.
+        payloads: receives what each event holds, None if it is of no kind that is known. Without it, none is built.
+    """
     lifecycle = Lifecycle()
-    found: list[_Read] = []
-    for event in run:
+    lacking: list[Event] = []
+    for event, loaded in _loaded(run):
+        kind, found, payload = event.kind, loaded, None
         try:
-            read = _read(event)
-            lifecycle.advance(event.kind, read.payload, seq=event.seq)
+            if is_whole(kind, found, event.payload, _cbor.WRITE_DEPTH):
+                payload = None if payloads is None else read_whole(kind, found)
+            else:
+                lacking.append(event)
+                payload, found = _read(event)
+            lifecycle.step(kind, found, event.seq)
         except LogCorruptError as exc:
             raise _corrupt(event, event.seq - 1, str(exc), field=exc.field) from exc
-        found.append(read)
-    return found
+        if payloads is not None:
+            payloads.append(payload)
+    return lacking
 
 
-def _read(event: Event) -> _Read:
-    if event.kind not in _KINDS:
-        return _Read(None)
-    payload, _, same = read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
-    return _Read(payload, complete=same)
+def _loaded(run: list[Event]) -> Iterator[tuple[Event, Any]]:
+    """Each event and what its payload may hold: nothing is sure before that was written again, and found the same."""
+    for at in range(0, len(run), _BATCH):
+        batch = run[at : at + _BATCH]
+        yield from zip(batch, _cbor.load_many([event.payload for event in batch]) or repeat(None), strict=False)
 
 
-_KINDS = frozenset(map(int, Kind))
+_BATCH = 64
+"""Payloads that are decoded at once: a call saved for each, and what is decoded is small enough to stay in cache."""
+
+
+def _read(event: Event) -> tuple[Payload | None, dict[str, Any]]:
+    if not 0 < event.kind <= _LAST_KIND:
+        return None, {}
+    payload, found, _ = read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
+    return payload, found
 
 
 def _check_version(event: Event) -> None:
@@ -222,7 +245,8 @@ def _version(event: Event) -> int | None:
     return version if type(version) is int else None
 
 
-def _check_root(event: Event, payload: Payload | None, expected: bytes) -> None:
+def _check_root(event: Event, expected: bytes) -> None:
+    payload, _ = _read(event)
     stored = payload.merkle_root if isinstance(payload, RunCompleted | RunFailed | RunCancelled) else None
     if stored != expected:
         raise _corrupt(event, event.seq - 1, "merkle_root is not the root over the events before it")

@@ -11,8 +11,8 @@ Layout:
   `_sqlite_listing`: finding them. `_sqlite_own`: what we keep beside the original's tables.
 * `_pruning`: retention. `_fork`: branching a SQLite log. `_metrics`: a log that is observed.
 * `_postgres`: the backend for many hosts. `_postgres_jobs`, `_postgres_steps`, `_postgres_schema`: what it asks the
-  server, without IO; `_sql_steps`: what both SQL backends ask. `_postgres_connect`, `_postgres_pool`,
-  `_postgres_errors`: its edges.
+  server, without IO; `_sql_steps`: what both SQL backends ask. `_postgres_client`, `_postgres_insert`: asking it.
+  `_postgres_connect`, `_postgres_pool`, `_postgres_errors`: its edges.
 * `_whole`: every run and every event, in pages. `_ndjson`, `_export`: out and in again. `_blocking`: blocking twins.
 * `_migrations`: the SQLite schema, version by version. `_schema`: migrate, schema_version, preflight for any log.
 * `_open`: URL or path to log. `_closing`: logs as contexts. `_int64`: what a database's integers hold.

@@ -115,12 +115,15 @@ async def follow(
     """
     import asyncio
 
+    before = _Before(pages, run_id, from_seq)
     with wakeups.sleeper(run_id) as sleeper:
         next_seq = from_seq
         while True:
             sleeper.reset()
             try:
                 page = await pages(run_id, next_seq, PAGE_SIZE)
+                if not page and next_seq == from_seq and await before.holds_the_end():
+                    return
             except LogClosedError:
                 return
             for event in page:
@@ -132,3 +135,29 @@ async def follow(
                 await sleeper.sleep(poll_s)
             else:
                 await asyncio.sleep(0)  # a long history must not starve the loop, and must stay cancellable
+
+
+class _Before:
+    """What a run holds before the first seq that a follower wants: if it ended there, nothing is to be waited for."""
+
+    def __init__(self, pages: Pages, run_id: str, from_seq: int) -> None:
+        self._pages = pages
+        self._run_id = run_id
+        self._from_seq = from_seq
+        self._looked_to = 1
+
+    async def holds_the_end(self) -> bool:
+        """Whether the run's terminal event is there."""
+        if self._from_seq <= 1:
+            return False
+        page = await self._pages(self._run_id, self._from_seq - 1, 1)  # of one that comes back for what it lacks
+        return _ends(page or await self._last_page(), self._from_seq)
+
+    async def _last_page(self) -> list[Event]:
+        while len(page := await self._pages(self._run_id, self._looked_to, PAGE_SIZE)) == PAGE_SIZE:
+            self._looked_to = page[-1].seq + 1
+        return page
+
+
+def _ends(page: list[Event], before: int) -> bool:
+    return bool(page) and page[-1].kind in TERMINAL_KINDS and page[-1].seq < before

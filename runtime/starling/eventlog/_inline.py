@@ -88,7 +88,9 @@ class InlineLog(ClosedAtTheEnd, ABC):
 
     def append_sync(self, run_id: str, events: Sequence[Event]) -> None:
         """Add a batch to a run: `starling.eventlog.EventLog.append`."""
-        with self._open():
+        with self._lock:
+            if self._closed:
+                raise self._is_closed()
             self._append(run_id, events)
         self._wakeups.wake(run_id)
 
@@ -198,5 +200,8 @@ class InlineLog(ClosedAtTheEnd, ABC):
     def _open(self) -> Iterator[None]:
         with self._lock:
             if self._closed:
-                raise LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._path)
+                raise self._is_closed()
             yield
+
+    def _is_closed(self) -> LogClosedError:
+        return LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._path)

@@ -1,8 +1,9 @@
 """The log in a Postgres database: any number of writers, on any number of hosts.
 
 Strategy: what a method asks the server is a job (`_postgres_jobs`), which is carried out on a borrowed connection,
-awaiting or blocking. An append is one statement. As in SQLite, the head of each run being written is kept, so that an
-append reads nothing; that it is still the head is left to the statement and to the primary key.
+awaiting or blocking (`_postgres_client`). An append is one statement (`_postgres_insert`). As in SQLite, the head of
+each run being written is kept, so that an append reads nothing; that it is still the head is left to the statement and
+to the primary key.
 
 Followers look again every so often. Postgres could notify them, but the original's appends would not, every append
 would pay (notifications are queued under one lock of the whole server), and each follower would hold a connection.
@@ -12,34 +13,29 @@ from __future__ import annotations
 
 import os
 import weakref
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-import psycopg
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 from starling.errors import LogClosedError, LogError
-from starling.eventlog._append_rules import advanced_elsewhere
 from starling.eventlog._closing import ClosedAtTheEnd
 from starling.eventlog._follow import PAGE_SIZE, Wakeups, follow
-from starling.eventlog._postgres_connect import carry_out, carry_out_sync, parse_target
-from starling.eventlog._postgres_errors import DRIVER_ERRORS, map_error
+from starling.eventlog._postgres_client import Client
+from starling.eventlog._postgres_connect import parse_target
 from starling.eventlog._postgres_jobs import Jobs
-from starling.eventlog._postgres_pool import Pool, PoolClosedError
+from starling.eventlog._postgres_pool import Pool
 from starling.eventlog._pruning import Pruning
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from starling.event import Event
     from starling.eventlog._paging import RunPage, RunPageOptions
-    from starling.eventlog._postgres_jobs import Job
     from starling.eventlog._protocol import MigrationReport
     from starling.eventlog._pruning import PruneOptions, PruneReport
     from starling.eventlog._summary import RunSummary
 
 __all__ = ["PostgresLog"]
 
-T = TypeVar("T")
 _POLL_S = 0.2
 
 
@@ -85,12 +81,15 @@ class PostgresLog(ClosedAtTheEnd):
             raise LogError(f"a log needs a connection and time: got {max_connections=}, {timeout_s=}")
         target = parse_target(os.fspath(conninfo), read_only=read_only, timeout_s=timeout_s)
         self._name = target.name
-        self._auto_migrate = auto_migrate
         self._read_only = read_only
         self._jobs = Jobs(target.name, read_only=read_only)
         self._wakeups = Wakeups()
-        self._is_ready = False
-        self._pool = Pool(target.connect, target.connect_sync, size=max_connections, wait_s=timeout_s)
+        text = f"{self!r} is closed: open it again, or close it later"
+        self._closed = partial(LogClosedError, text, path=target.name)
+        self._pool = Pool(
+            target.connect, target.connect_sync, size=max_connections, wait_s=timeout_s, closed_error=self._closed
+        )
+        self._client = Client(self._pool, self._jobs, auto_migrate=auto_migrate)
         # A log that is dropped without close gives its connections back all the same, quietly.
         self._finalizer = weakref.finalize(self, self._pool.close)
 
@@ -115,22 +114,34 @@ class PostgresLog(ClosedAtTheEnd):
         A `LogWriteError` after the connection was lost leaves open whether the batch is there: reading the run tells.
         """
         self._require_open()
-        await self._do(self._jobs.append(run_id, events))
-        self._wakeups.wake(run_id)
+        batch = tuple(events)
+        head = self._jobs.continued(run_id, batch)
+        if head is None:
+            head = await self._client.do(self._jobs.continue_tail(run_id, batch))
+        if batch:
+            self._jobs.begin_insert(run_id)
+            self._jobs.end_insert(run_id, batch, head, await self._client.insert(batch))
+            self._wakeups.wake(run_id)
 
     def append_sync(self, run_id: str, events: Sequence[Event]) -> None:
         """`append`, blocking."""
         self._require_open()
-        self._do_sync(self._jobs.append(run_id, events))
-        self._wakeups.wake(run_id)
+        batch = tuple(events)
+        head = self._jobs.continued(run_id, batch)
+        if head is None:
+            head = self._client.do_sync(self._jobs.continue_tail(run_id, batch))
+        if batch:
+            self._jobs.begin_insert(run_id)
+            self._jobs.end_insert(run_id, batch, head, self._client.insert_sync(batch))
+            self._wakeups.wake(run_id)
 
     async def read(self, run_id: str) -> list[Event]:
         """All events of a run: `starling.eventlog.EventLog.read`."""
-        return await self._do(self._jobs.read(run_id))
+        return await self._client.do(self._jobs.read(run_id))
 
     def read_sync(self, run_id: str) -> list[Event]:
         """`read`, blocking."""
-        return self._do_sync(self._jobs.read(run_id))
+        return self._client.do_sync(self._jobs.read(run_id))
 
     def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
         """History, then live events: `starling.eventlog.EventLog.stream`.
@@ -158,142 +169,92 @@ class PostgresLog(ClosedAtTheEnd):
 
     async def list_runs(self) -> list[RunSummary]:
         """Every run, newest first: `starling.eventlog.RunLister.list_runs`."""
-        return await self._do(self._jobs.list_runs())
+        return await self._client.do(self._jobs.list_runs())
 
     def list_runs_sync(self) -> list[RunSummary]:
         """`list_runs`, blocking."""
-        return self._do_sync(self._jobs.list_runs())
+        return self._client.do_sync(self._jobs.list_runs())
 
     async def list_runs_page(self, options: RunPageOptions | None = None) -> RunPage:
         """One page of runs: `starling.eventlog.RunPageLister.list_runs_page`."""
-        return await self._do(self._jobs.list_runs_page(options))
+        return await self._client.do(self._jobs.list_runs_page(options))
 
     def list_runs_page_sync(self, options: RunPageOptions | None = None) -> RunPage:
         """`list_runs_page`, blocking."""
-        return self._do_sync(self._jobs.list_runs_page(options))
+        return self._client.do_sync(self._jobs.list_runs_page(options))
 
     async def run_ids_page(self, after: str = "", limit: int = PAGE_SIZE) -> list[str]:
         """One page of run ids: `starling.eventlog.EventPager.run_ids_page`."""
-        return await self._do(self._jobs.run_ids_page(after, limit))
+        return await self._client.do(self._jobs.run_ids_page(after, limit))
 
     def run_ids_page_sync(self, after: str = "", limit: int = PAGE_SIZE) -> list[str]:
         """`run_ids_page`, blocking."""
-        return self._do_sync(self._jobs.run_ids_page(after, limit))
+        return self._client.do_sync(self._jobs.run_ids_page(after, limit))
 
     async def read_page(self, run_id: str, from_seq: int = 1, limit: int = PAGE_SIZE) -> list[Event]:
         """One page of a run: `starling.eventlog.EventPager.read_page`."""
-        return await self._do(self._jobs.read_page(run_id, from_seq, limit))
+        return await self._client.do(self._jobs.read_page(run_id, from_seq, limit))
 
     def read_page_sync(self, run_id: str, from_seq: int = 1, limit: int = PAGE_SIZE) -> list[Event]:
         """`read_page`, blocking."""
-        return self._do_sync(self._jobs.read_page(run_id, from_seq, limit))
+        return self._client.do_sync(self._jobs.read_page(run_id, from_seq, limit))
 
     # -- RunPruner
 
     async def prune(self, options: PruneOptions) -> PruneReport:
         """Delete whole runs: `starling.eventlog.RunPruner.prune`. The space comes back by vacuuming."""
         self._require_open()
-        work = Pruning(options, await self._do(self._jobs.prunable(options)))
+        work = Pruning(options, await self._client.do(self._jobs.prunable(options)))
         while work.next_limit:
-            batch, gone = await self._do(self._jobs.prune(options, work))
+            batch, gone = await self._client.do(self._jobs.prune(options, work))
             work.add(batch)
             sweep = self._jobs.sweep(options, gone)
             if sweep is not None:
-                await self._do(sweep)
+                await self._client.do(sweep)
         return work.report
 
     def prune_sync(self, options: PruneOptions) -> PruneReport:
         """`prune`, blocking."""
         self._require_open()
-        work = Pruning(options, self._do_sync(self._jobs.prunable(options)))
+        work = Pruning(options, self._client.do_sync(self._jobs.prunable(options)))
         while work.next_limit:
-            batch, gone = self._do_sync(self._jobs.prune(options, work))
+            batch, gone = self._client.do_sync(self._jobs.prune(options, work))
             work.add(batch)
             sweep = self._jobs.sweep(options, gone)
             if sweep is not None:
-                self._do_sync(sweep)
+                self._client.do_sync(sweep)
         return work.report
 
     # -- SchemaLog, WriteChecker
 
     async def schema_version(self) -> int:
         """The version that the database is at: `starling.eventlog.schema_version`."""
-        return await self._do(self._jobs.schema_version())
+        return await self._client.do(self._jobs.schema_version())
 
     def schema_version_sync(self) -> int:
         """`schema_version`, blocking."""
-        return self._do_sync(self._jobs.schema_version())
+        return self._client.do_sync(self._jobs.schema_version())
 
     async def migrate(self, *, dry_run: bool = False) -> MigrationReport:
         """Apply what is pending, and create our own indexes: `starling.eventlog.migrate`."""
         self._require_open()
-        return await self._do(self._jobs.migrate(dry_run=dry_run))
+        return await self._client.do(self._jobs.migrate(dry_run=dry_run))
 
     def migrate_sync(self, *, dry_run: bool = False) -> MigrationReport:
         """`migrate`, blocking."""
         self._require_open()
-        return self._do_sync(self._jobs.migrate(dry_run=dry_run))
+        return self._client.do_sync(self._jobs.migrate(dry_run=dry_run))
 
     async def check_writable(self) -> None:
         """Whether it can be written: `starling.eventlog.WriteChecker.check_writable`."""
         self._require_open()
-        await self._do(self._jobs.check_writable())
+        await self._client.do(self._jobs.check_writable())
 
     def check_writable_sync(self) -> None:
         """`check_writable`, blocking."""
         self._require_open()
-        self._do_sync(self._jobs.check_writable())
-
-    # -- carrying jobs out
-
-    async def _do(self, job: Job[T]) -> T:
-        with self._mapped(job):
-            async with self._pool.lend() as connection:
-                if self._needs_preparation(job):
-                    await self._prepare(connection)
-                return await carry_out(connection, job.steps, job.within)
-
-    def _do_sync(self, job: Job[T]) -> T:
-        with self._mapped(job), self._pool.lend_sync() as connection:
-            if self._needs_preparation(job):
-                self._prepare_sync(connection)
-            return carry_out_sync(connection, job.steps, job.within)
-
-    async def _prepare(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        job = self._preparation()
-        with self._mapped(job):
-            await carry_out(connection, job.steps, job.within)
-        self._is_ready = True
-
-    def _prepare_sync(self, connection: psycopg.Connection[Any]) -> None:
-        job = self._preparation()
-        with self._mapped(job):
-            carry_out_sync(connection, job.steps, job.within)
-        self._is_ready = True
-
-    def _needs_preparation(self, job: Job[Any]) -> bool:
-        return not self._is_ready and (self._auto_migrate or not job.any_schema)
-
-    def _preparation(self) -> Job[Any]:
-        """What comes before the first use."""
-        return self._jobs.migrate() if self._auto_migrate else self._jobs.check_version()
-
-    @contextmanager
-    def _mapped(self, job: Job[Any]) -> Iterator[None]:
-        try:
-            yield
-        except PoolClosedError:
-            raise self._closed() from None
-        except DRIVER_ERRORS as error:
-            if isinstance(error, psycopg.errors.UniqueViolation) and job.seq is not None:
-                raise advanced_elsewhere(self._name, job.run_id, job.seq) from error
-            raise map_error(
-                error, self._name, job.action, writing=job.writing, run_id=job.run_id, seq=job.seq
-            ) from error
+        self._client.do_sync(self._jobs.check_writable())
 
     def _require_open(self) -> None:
         if self._pool.closed:
             raise self._closed()
-
-    def _closed(self) -> LogClosedError:
-        return LogClosedError(f"{self!r} is closed: open it again, or close it later", path=self._name)

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from starling.errors import LogError
+from starling.eventlog._postgres_insert import AsyncConnection, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +42,9 @@ class Target:
     conninfo: str = field(repr=False)
     read_only: bool
 
-    async def connect(self) -> psycopg.AsyncConnection[Any]:
+    async def connect(self) -> AsyncConnection:
         """A connection of the running event loop, in autocommit mode."""
-        connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True)
+        connection = await AsyncConnection.connect(self.conninfo, autocommit=True)
         try:
             self._check_server(connection.info.server_version)
             await connection.execute(self._settings)
@@ -52,9 +53,9 @@ class Target:
             raise
         return connection
 
-    def connect_sync(self) -> psycopg.Connection[Any]:
+    def connect_sync(self) -> Connection:
         """A blocking connection, in autocommit mode."""
-        connection = psycopg.Connection.connect(self.conninfo, autocommit=True)
+        connection = Connection.connect(self.conninfo, autocommit=True)
         try:
             self._check_server(connection.info.server_version)
             connection.execute(self._settings)
@@ -103,7 +104,7 @@ def _name(given: Mapping[str, Any]) -> str:
     return f"postgresql://{user}{host}{port}/{quote(str(given.get('dbname', '')))}"
 
 
-async def carry_out(connection: psycopg.AsyncConnection[Any], steps: Steps[T], within: Within = None) -> T:
+async def carry_out(connection: AsyncConnection, steps: Steps[T], within: Within = None) -> T:
     """Carry out each statement that ``steps`` asks for, and return what it returns."""
     if within:
         async with connection.transaction(force_rollback=within == "rollback"):
@@ -118,7 +119,7 @@ async def carry_out(connection: psycopg.AsyncConnection[Any], steps: Steps[T], w
         return result
 
 
-def carry_out_sync(connection: psycopg.Connection[Any], steps: Steps[T], within: Within = None) -> T:
+def carry_out_sync(connection: Connection, steps: Steps[T], within: Within = None) -> T:
     """`carry_out`, blocking."""
     if within:
         with connection.transaction(force_rollback=within == "rollback"):

@@ -6,7 +6,6 @@ to wait.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -68,45 +67,51 @@ class Jobs:
     """
 
     def __init__(self, name: str, *, read_only: bool) -> None:
-        self._name = name
+        self.name = name
         self._read_only = read_only
         self._heads = Heads()
 
-    def append(self, run_id: str, events: Sequence[Event]) -> Job[None]:
-        """Add a batch to a run, behind the head that is known or, if none is, behind the tail that is stored."""
+    def continued(self, run_id: str, batch: Sequence[Event]) -> Head | None:
+        """The head after the batch. None if the server must be asked: perhaps the run was advanced elsewhere."""
         self._refuse_if_read_only("append")
-        batch = tuple(events)
-        seq = batch[0].seq if batch else None
-        return Job(action="append", steps=self._append(run_id, batch), run_id=run_id, seq=seq, writing=True)
-
-    def _append(self, run_id: str, batch: Sequence[Event]) -> Steps[None]:
-        head = yield from self._continue(run_id, batch)
-        if not batch:
-            return
-        self._heads.forget(run_id)  # unknown until the commit is known to have happened
-        if (yield from _postgres_steps.insert(run_id, batch)) != len(batch):
-            raise advanced_elsewhere(self._name, run_id, batch[0].seq)
-        self._heads.remember(run_id, head)
-
-    def _continue(self, run_id: str, batch: Sequence[Event]) -> Steps[Head]:
         known = self._heads.get(run_id)
-        if known is not None:
-            with suppress(InvalidAppendError):  # perhaps the run was advanced elsewhere: ask the server
-                return continue_run(run_id, known, batch)
+        if known is None:
+            return None
+        try:
+            return continue_run(run_id, known, batch)
+        except InvalidAppendError:
+            return None
+
+    def continue_tail(self, run_id: str, batch: Sequence[Event]) -> Job[Head]:
+        """The head after the batch, behind the tail that is stored."""
+        steps = self._continue_tail(run_id, batch)
+        return Job(action="append", steps=steps, run_id=run_id, seq=batch[0].seq if batch else None, writing=True)
+
+    def _continue_tail(self, run_id: str, batch: Sequence[Event]) -> Steps[Head]:
         if "\0" in run_id:
             raise InvalidAppendError(f"run id {run_id!r} holds a NUL, which no text in Postgres may", run_id=run_id)
-        tail = yield from _postgres_steps.select(self._name, _postgres_steps.TAIL, run_id)
+        tail = yield from _postgres_steps.select(self.name, _postgres_steps.TAIL, run_id)
         return continue_run(run_id, head_of(tail[0]) if tail else EMPTY_RUN, batch)
+
+    def begin_insert(self, run_id: str) -> None:
+        """The head is unknown until the commit is known to have happened."""
+        self._heads.forget(run_id)
+
+    def end_insert(self, run_id: str, batch: Sequence[Event], head: Head, written: int) -> None:
+        """So many events were written, and the head is this if that is all."""
+        if written != len(batch):
+            raise advanced_elsewhere(self.name, run_id, batch[0].seq)
+        self._heads.remember(run_id, head)
 
     def read(self, run_id: str) -> Job[list[Event]]:
         """A whole run."""
-        steps = _postgres_steps.select(self._name, _postgres_steps.WHOLE_RUN, run_id)
+        steps = _postgres_steps.select(self.name, _postgres_steps.WHOLE_RUN, run_id)
         return Job(action="read", steps=steps, run_id=run_id)
 
     def read_page(self, run_id: str, from_seq: int, limit: int) -> Job[list[Event]]:
         """Part of a run."""
         numbers = within_int64(from_seq), within_int64(max(limit, 0))
-        steps = _postgres_steps.select(self._name, _postgres_steps.PAGE, run_id, *numbers)
+        steps = _postgres_steps.select(self.name, _postgres_steps.PAGE, run_id, *numbers)
         return Job(action="read", steps=steps, run_id=run_id)
 
     def list_runs(self) -> Job[list[RunSummary]]:
@@ -148,7 +153,7 @@ class Jobs:
         return Job(action="reading the schema version", steps=self._check_version(), any_schema=True)
 
     def _check_version(self) -> Steps[None]:
-        check_version((yield from stored_version()), self._name)
+        check_version((yield from stored_version()), self.name)
 
     def migrate(self, *, dry_run: bool = False) -> Job[MigrationReport]:
         """Apply what is pending, and create our own indexes."""
@@ -159,10 +164,10 @@ class Jobs:
 
     def _migrate(self, *, dry_run: bool) -> Steps[MigrationReport]:
         version = yield from stored_version()
-        refuse_newer(version, self._name)
+        refuse_newer(version, self.name)
         applied = pending(version)
         if not dry_run:
-            applied = yield from (apply_pending(self._name) if applied else _only_indexes())
+            applied = yield from (apply_pending(self.name) if applied else _only_indexes())
         return MigrationReport(from_version=version, to_version=SCHEMA_VERSION, applied=applied, dry_run=dry_run)
 
     def check_writable(self) -> Job[None]:
@@ -176,7 +181,7 @@ class Jobs:
 
     def _refuse_if_read_only(self, action: str) -> None:
         if self._read_only:
-            raise ReadOnlyError(f"{self._name} cannot {action}: open it without read_only", path=self._name)
+            raise ReadOnlyError(f"{self.name} cannot {action}: open it without read_only", path=self.name)
 
 
 def _page_of_runs(options: RunPageOptions) -> Steps[RunPage]:

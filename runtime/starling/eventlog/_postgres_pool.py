@@ -11,36 +11,34 @@ connections open when the loop ends; and a server that is away shows as a timeou
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
-__all__ = ["NoFreeConnectionError", "Pool", "PoolClosedError"]
+    from starling.eventlog._postgres_insert import AsyncConnection, Connection
+
+__all__ = ["NoFreeConnectionError", "Pool"]
 
 _IDLE_S = 300.0
 """How long a connection may lie idle: firewalls forget about one that is silent, and say nothing."""
 
-_Connection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
+_AT_REST = TransactionStatus.IDLE
+_Connection: TypeAlias = "Connection | AsyncConnection"
 _Home: TypeAlias = "asyncio.AbstractEventLoop | None"
 
 
 class NoFreeConnectionError(Exception):
     """Every connection stayed in use for as long as the caller was willing to wait."""
-
-
-class PoolClosedError(Exception):
-    """The pool was closed, before or while the caller waited."""
 
 
 class Pool:
@@ -51,56 +49,71 @@ class Pool:
         connect_sync: makes a blocking one.
         size: connections at most, the idle ones included.
         wait_s: how long to wait for one that is in use.
+        closed_error: makes what is raised once the pool is closed.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]],
-        connect_sync: Callable[[], psycopg.Connection[Any]],
+        connect: Callable[[], Awaitable[AsyncConnection]],
+        connect_sync: Callable[[], Connection],
         *,
         size: int,
         wait_s: float,
+        closed_error: Callable[[], Exception],
     ) -> None:
         self._connect = connect
         self._connect_sync = connect_sync
         self._size = size
         self._wait_s = wait_s
+        self._closed_error = closed_error
         self._lock = threading.Lock()
         self._in_use = 0
         self._waiting: deque[Future[None]] = deque()
         self._idle: dict[_Home, list[tuple[Any, float]]] = {}
         self.closed = False
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """A connection for the running event loop, for as long as the block lasts.
+    async def borrow(self, loop: asyncio.AbstractEventLoop) -> AsyncConnection:
+        """A connection of the running event loop; `give_back` must follow.
 
         Raises:
-            PoolClosedError: the pool is closed.
+            Exception: what ``closed_error`` makes; the pool was closed before, or while the caller waited.
             NoFreeConnectionError: none became free in time.
             psycopg.Error: a new one could not be made.
         """
-        import asyncio
-
-        home = asyncio.get_running_loop()
-        await self._enter(home)
-        connection: psycopg.AsyncConnection[Any] | None = None
+        ticket = self._ticket()
+        if ticket is not None:
+            await self._wait(ticket, loop)
         try:
-            connection = self._take(home) or await self._connect()
-            yield connection
-        finally:
-            self._give_back(home, connection)
+            return self._take(loop) or await self._connect()
+        except BaseException:
+            self._leave()
+            raise
 
-    @contextmanager
-    def lend_sync(self) -> Iterator[psycopg.Connection[Any]]:
-        """`lend`, blocking."""
-        self._enter_sync()
-        connection: psycopg.Connection[Any] | None = None
+    def borrow_sync(self) -> Connection:
+        """`borrow`, blocking."""
+        ticket = self._ticket()
+        if ticket is not None:
+            self._wait_sync(ticket)
         try:
-            connection = self._take(None) or self._connect_sync()
-            yield connection
-        finally:
-            self._give_back(None, connection)
+            return self._take(None) or self._connect_sync()
+        except BaseException:
+            self._leave()
+            raise
+
+    def give_back(self, connection: _Connection, home: _Home) -> None:
+        """It is free again. One that is in the middle of something, after an error, is closed.
+
+        Args:
+            connection: one that was borrowed.
+            home: the event loop that it belongs to; None for a blocking one.
+        """
+        usable = connection.pgconn.transaction_status == _AT_REST
+        with self._lock:
+            if usable and not self.closed:
+                self._idle.setdefault(home, []).append((connection, time.monotonic()))
+            else:
+                _finish(connection)
+        self._leave()
 
     def close(self) -> None:
         """Close what is idle, and turn away who waits. What is in use is closed when it comes back."""
@@ -111,16 +124,11 @@ class Pool:
                 self._close_idle(home)
         for ticket in waiting:
             if ticket.set_running_or_notify_cancel():
-                ticket.set_exception(PoolClosedError())
+                ticket.set_exception(self._closed_error())
 
     # -- slots
 
-    async def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
-        import asyncio
-
-        ticket = self._ticket()
-        if ticket is None:
-            return
+    async def _wait(self, ticket: Future[None], loop: asyncio.AbstractEventLoop) -> None:
         try:
             async with asyncio.timeout(self._wait_s):
                 await asyncio.wrap_future(ticket, loop=loop)
@@ -131,10 +139,7 @@ class Pool:
             self._tear_up(ticket)
             raise
 
-    def _enter_sync(self) -> None:
-        ticket = self._ticket()
-        if ticket is None:
-            return
+    def _wait_sync(self, ticket: Future[None]) -> None:
         try:
             ticket.result(self._wait_s)
         except FutureTimeoutError:
@@ -148,7 +153,7 @@ class Pool:
         """Take a slot; or, if there is none, a ticket that is called when there is."""
         with self._lock:
             if self.closed:
-                raise PoolClosedError
+                raise self._closed_error()
             if self._in_use < self._size:
                 self._in_use += 1
                 return None
@@ -192,16 +197,6 @@ class Pool:
             self._make_room()
         return None
 
-    def _give_back(self, home: _Home, connection: _Connection | None) -> None:
-        if connection is not None:
-            usable = connection.pgconn.transaction_status == TransactionStatus.IDLE
-            with self._lock:
-                if usable and not self.closed:
-                    self._idle.setdefault(home, []).append((connection, time.monotonic()))
-                else:
-                    _finish(connection)
-        self._leave()
-
     def _sweep(self) -> None:
         """Close what has been idle for long, and what belongs to an event loop that is gone."""
         since = time.monotonic() - _IDLE_S
@@ -238,4 +233,4 @@ def _is_alive(connection: _Connection) -> bool:
         connection.pgconn.consume_input()
     except psycopg.OperationalError:
         return False
-    return bool(connection.pgconn.transaction_status == TransactionStatus.IDLE)
+    return bool(connection.pgconn.transaction_status == _AT_REST)

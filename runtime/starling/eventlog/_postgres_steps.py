@@ -1,4 +1,4 @@
-"""What a Postgres log asks its server: appending, reading, walking, pruning. Steps (see `_sql_steps`), no IO."""
+"""What a Postgres log asks its server: reading, walking, pruning. Steps (see `_sql_steps`), no IO."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starling.eventlog._migrations import EVENTS_TABLE
 from starling.eventlog._paging import Position
 from starling.eventlog._pruning import PruneBatch, first_events_worth
-from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
+from starling.eventlog._sql import COLUMNS, event_of_row
 from starling.eventlog._sql_listing import Dialect, Statement, prunable
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ __all__ = [
     "TAIL",
     "WHOLE_RUN",
     "can_hold",
-    "insert",
     "prune_batch",
     "rehearse_write",
     "run_ids",
@@ -36,19 +35,6 @@ POSTGRES = Dialect(
     contains='strpos(lower(head.run_id COLLATE "C"), ?) > 0',
 )
 
-# The lock makes appends to one run wait for each other, those of the original included; other runs are not held up. The
-# statement sees what was committed before it began to wait: who was second then meets the primary key.
-_INSERT = f"""
-WITH turn AS (SELECT pg_advisory_xact_lock(hashtextextended(?, 0)) AS taken), written AS (
-    INSERT INTO {EVENTS_TABLE} ({COLUMNS})
-    SELECT ?, new.seq, new.prev_hash, new.ts, new.kind, new.payload
-    FROM turn, unnest(?::bigint[], ?::bytea[], ?::bigint[], ?::bigint[], ?::bytea[])
-        AS new (seq, prev_hash, ts, kind, payload)
-    WHERE turn.taken IS NOT NULL
-        AND (? = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = ? AND old.seq = ? - 1))
-    RETURNING seq)
-SELECT count(*) FROM written
-"""  # noqa: S608 - constants
 _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
 WHOLE_RUN = f"{_SELECT} ORDER BY seq"
 PAGE = f"{_SELECT} AND seq >= ? ORDER BY seq LIMIT ?"
@@ -70,14 +56,6 @@ def can_hold(*texts: str) -> bool:
         return b"\0" not in "".join(texts).encode()
     except UnicodeEncodeError:
         return False
-
-
-def insert(run_id: str, events: Sequence[Event]) -> Steps[int]:
-    """Add a batch behind its predecessor; returns how many events were written: all, or none if it is not there."""
-    first = events[0].seq
-    _, *columns = (list(column) for column in zip(*map(row_of_event, events), strict=True))
-    ((written,),) = yield Statement(text=_INSERT, arguments=(run_id, run_id, *columns, first, run_id, first))
-    return int(written)
 
 
 def rehearse_write() -> Steps[None]:

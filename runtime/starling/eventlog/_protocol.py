@@ -65,8 +65,9 @@ class EventLog(Protocol):
     def stream(self, run_id: str, from_seq: int = 1) -> AsyncIterator[Event]:
         """The events of a run from ``from_seq`` on: those there are, then those to come, each exactly once.
 
-        Ends after the run's terminal event, or quietly when the log is closed meanwhile. A run that does not exist yet
-        is waited for. History is read in pages, so a slow reader costs a page of memory and loses nothing.
+        Ends after the run's terminal event, also where that comes before ``from_seq``, or quietly when the log is
+        closed meanwhile. A run that does not exist yet is waited for. History is read in pages, so a slow reader costs
+        a page of memory and loses nothing.
 
         Raises:
             LogClosedError: the log is closed already.

@@ -37,16 +37,22 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
         LogCorruptError: a column does not hold what it must; SQLite would store anything anywhere.
     """
     run_id, seq, prev_hash, ts, kind, payload = row
-    fault = _fault(row)
-    if fault:
-        raise LogCorruptError(
-            f"{path}: run {run_id!r} seq {seq!r}: {fault}. The row was changed after it was written; restore the log "
-            "from a copy",
-            path=path,
-            run_id=str(run_id),
-            seq=seq if type(seq) is int else None,
-        )
-    return Event(run_id=run_id, seq=seq, prev_hash=prev_hash, ts=ts, kind=_KINDS.get(kind, kind), payload=payload)
+    if (
+        type(run_id) is str
+        and type(seq) is type(ts) is type(kind) is int
+        and type(payload) is bytes
+        and (prev_hash is None or (type(prev_hash) is bytes and len(prev_hash) == _HASH_SIZE))
+        and seq >= 1
+        and kind >= 0
+    ):
+        return Event(run_id=run_id, seq=seq, prev_hash=prev_hash, ts=ts, kind=_KINDS.get(kind, kind), payload=payload)
+    raise LogCorruptError(
+        f"{path}: run {run_id!r} seq {seq!r}: {_fault(row)}. The row was changed after it was written; restore the log "
+        "from a copy",
+        path=path,
+        run_id=str(run_id),
+        seq=seq if type(seq) is int else None,
+    )
 
 
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
@@ -57,6 +63,7 @@ _FOUND = {"BrokenText": "text that is not UTF-8"}
 
 
 def _fault(row: Sequence[Any]) -> str:
+    """What is wrong with a row that is no event's."""
     for (column, wanted), value in zip(_TYPES, row, strict=True):
         if type(value) is not wanted and not (column == "prev_hash" and value is None):
             return f"{column} must be {wanted.__name__}, found {_FOUND.get(type(value).__name__, type(value).__name__)}"
@@ -65,6 +72,4 @@ def _fault(row: Sequence[Any]) -> str:
         return f"seq must be 1 or more, found {seq}"
     if prev_hash is not None and len(prev_hash) != _HASH_SIZE:
         return f"prev_hash must be {_HASH_SIZE} bytes, found {len(prev_hash)}"
-    if kind < 0:
-        return f"kind must not be negative, found {kind}"
-    return ""
+    return f"kind must not be negative, found {kind}"

@@ -1,8 +1,8 @@
 """The log in one SQLite file: WAL, one writer, many readers, in one process or several.
 
 Strategy: one connection, one lock, statements called in line. The head (seq, hash) of each run being written is kept,
-so that an append reads nothing; that it is still the head is left to the insert itself, which finds its predecessor or
-writes nothing, and to the primary key, which lets one of two racing writers through.
+so that an append reads nothing; that it is still the head is left to the insert itself, which takes its seq from its
+predecessor or fails, and to the primary key, which lets one of two racing writers through.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from starling.errors import InvalidAppendError, LogCorruptError, LogError, ReadOnlyError
 from starling.event import TERMINAL_KINDS
@@ -23,7 +23,7 @@ from starling.eventlog._inline import InlineLog
 from starling.eventlog._migrations import EVENTS_TABLE, apply_pending, pending, stored_version
 from starling.eventlog._protocol import SCHEMA_VERSION, MigrationReport
 from starling.eventlog._schema import check_version, refuse_newer
-from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
+from starling.eventlog._sql import COLUMNS, event_of_row
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.eventlog._sqlite_listing import check_database, list_page, prunable_runs, prune_batch, run_ids
 from starling.eventlog._sqlite_open import open_connection, transaction
@@ -44,9 +44,11 @@ __all__ = ["SQLiteLog"]
 
 T = TypeVar("T")
 
+# Without its predecessor an event has no seq, which the column refuses. INSERT ... SELECT ... WHERE EXISTS is slower:
+# SQLite copies what is selected, since it comes from the table that is written to.
 _INSERT = f"""
-INSERT INTO {EVENTS_TABLE} ({COLUMNS}) WITH new ({COLUMNS}) AS (VALUES (?, ?, ?, ?, ?, ?)) SELECT {COLUMNS} FROM new
-WHERE seq = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = new.run_id AND old.seq = new.seq - 1)
+INSERT INTO {EVENTS_TABLE} ({COLUMNS}) VALUES
+(?, CASE ? WHEN 1 THEN 1 ELSE (SELECT seq + 1 FROM {EVENTS_TABLE} WHERE run_id = ? AND seq = ?) END, ?, ?, ?, ?)
 """  # noqa: S608 - constants
 _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
 _SELECT_RUN = f"{_SELECT} ORDER BY seq"
@@ -160,7 +162,7 @@ class SQLiteLog(InlineLog):
             return
         self._heads.forget(run_id)  # unknown until the commit is known to have happened
         ended = batch[-1].kind in TERMINAL_KINDS
-        self._insert(run_id, [row_of_event(event) for event in batch], head if ended else None)
+        self._insert(run_id, batch, head if ended else None)
         if not ended:
             self._heads.remember(run_id, head)
 
@@ -173,16 +175,17 @@ class SQLiteLog(InlineLog):
                 pass  # perhaps the run was advanced elsewhere, and these events continue that: ask the file
         return continue_run(run_id, self._stored_head(run_id) if run_id else EMPTY_RUN, events)
 
-    def _insert(self, run_id: str, rows: list[Row], ended: Head | None = None) -> None:
+    def _insert(self, run_id: str, batch: Sequence[Event], ended: Head | None) -> None:
         try:
+            if len(batch) == 1 and ended is None:
+                self._connection.execute(_INSERT, _arguments(batch[0]))  # one statement is a transaction by itself
+                return
             with transaction(self._connection):
-                written = self._connection.executemany(_INSERT, rows).rowcount
-                if written != len(rows):
-                    raise advanced_elsewhere(self._path, run_id, rows[0][1])
+                self._connection.executemany(_INSERT, map(_arguments, batch))
                 if ended is not None:
                     seal(self._connection, run_id, ended)
         except sqlite3.IntegrityError as error:
-            raise advanced_elsewhere(self._path, run_id, rows[0][1]) from error
+            raise advanced_elsewhere(self._path, run_id, batch[0].seq) from error
         except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "append", writing=True, run_id=run_id) from error
 
@@ -288,3 +291,9 @@ class SQLiteLog(InlineLog):
             self._connection.close()
         except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "close") from error
+
+
+def _arguments(event: Event) -> tuple[Any, ...]:
+    """What `_INSERT` is given."""
+    run_id, seq = event.run_id, event.seq
+    return (run_id, seq, run_id, seq - 1, event.prev_hash, event.ts, int(event.kind), event.payload)

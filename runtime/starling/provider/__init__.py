@@ -1,11 +1,11 @@
 """Talking to a model: what is asked, the pieces in which the answer comes, and how they become one response.
 
 Inside: `_types` (request, messages, usage) · `_chunks` (one class a chunk kind) · `_protocol` (what an adapter must be)
-· `_assemble` (chunks to a response, the state machine) · `_request_hash` (a request's hash and size) · `_errors` (how
-failures are classed) · `_transport` (which exceptions are the network's) · the other modules, what our own adapters
-share. Each adapter is a package of its own, named for its vendor and imported only by who uses it:
-`starling.provider.openai`, `.anthropic`, `.gemini`, `.bedrock`, `.openrouter`. `starling.provider.cassette` gives
-vcrpy's recordings for a model's answers.
+· `_assemble` (chunks to a response, the state machine) · `_request_hash` (a request's hash and size) · `_prompt_hasher`
+(those of one request after another) · `_errors` (how failures are classed) · `_transport` (which exceptions are the
+network's) · the other modules, what our own adapters share. Each adapter is a package of its own, named for its vendor
+and imported only by who uses it: `starling.provider.openai`, `.anthropic`, `.gemini`, `.bedrock`, `.openrouter`.
+`starling.provider.cassette` gives vcrpy's recordings for a model's answers.
 Importing this package brings in no SDK.
 
 Write an adapter: `info()`, `stream(request)` that yields chunks, errors through `wrap_http_status`; call

@@ -11,13 +11,16 @@ import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from starling import ambient
 from starling.errors import ProviderError, StarlingError
+from starling.provider._chunks import EndChunk
 from starling.provider._errors import provider_error_text
+from starling.provider._secrecy import clean
 from starling.provider._transport import causes
-from starling.provider._vendor_errors import other_error
+from starling.provider._vendor_errors import other_error, redact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -110,20 +113,31 @@ class Adapter(ABC):
         try:
             async with aclosing(self._answer(request, reader)) as chunks:
                 async for chunk in chunks:
-                    yield chunk
-        except StarlingError:
-            raise
+                    yield self._last(chunk) if isinstance(chunk, EndChunk) else chunk
         except Exception as error:  # noqa: BLE001 - the edge: whatever the SDK raises becomes one of ours
-            mapped = self._mapped(error, reader.request_id)
-            # What the server repeated of the key would show in the tracebacks of the causes.
-            raise mapped from (None if self._quotes_key(error) else error)
+            failure = clean(self._ours(error, reader.request_id), self._secret)
+        else:
+            return
+        try:
+            raise failure  # not while `error` is handled: it would be the context, let go of or not
+        finally:
+            del failure  # its traceback holds this frame
 
-    def _quotes_key(self, error: Exception) -> bool:
-        return bool(self._secret) and any(self._secret in str(link) for link in causes(error))
+    def _last(self, chunk: EndChunk) -> EndChunk:
+        """A request id comes from a header, where some servers repeat what they were sent."""
+        return replace(chunk, request_id=redact(chunk.request_id, self._secret))
 
-    def _mapped(self, error: Exception, request_id: str) -> ProviderError:
+    def _ours(self, error: Exception, request_id: str) -> StarlingError:
+        if isinstance(error, StarlingError):
+            return error
+        # What our part of its HTTP client raised, an SDK may have wrapped.
+        raised = next((link for link in causes(error) if isinstance(link, ProviderError)), None)
+        if raised is not None:
+            return raised
         failure = self._failure(error, request_id)
-        return failure or other_error(error, provider=self._info.id, request_id=request_id, secret=self._secret)
+        failure = failure or other_error(error, provider=self._info.id, request_id=request_id, secret=self._secret)
+        failure.__cause__ = error
+        return failure
 
 
 async def read_answer(blocks: AsyncIterator[bytes], reader: Reader) -> AsyncGenerator[Chunk, None]:

@@ -9,10 +9,12 @@ What belongs here: the order and the shape of chunks. What a call's arguments me
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
+from starling._cbor import written
 from starling.errors import InvalidStreamError
 from starling.provider._chunks import (
     Chunk,
@@ -34,6 +36,8 @@ __all__ = ["Assembler", "PlannedCall", "Response", "assemble"]
 
 
 _NO_USAGE = Usage()
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_create_tokens")
+_INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,15 +183,17 @@ class Assembler:
         names, wanted, problem = _FIELDS[type(chunk)]
         if not all(isinstance(getattr(chunk, name), wanted) for name in names):
             raise _invalid(problem)
+        if isinstance(chunk, UsageChunk):
+            _check_usage(chunk.usage)
 
     def _take(self, chunk: Chunk) -> None:
         match chunk:
             case TextChunk():
-                self._text.append(chunk.text)
+                _add(self._text, chunk.text)
             case ReasoningChunk():
                 self._take_reasoning(chunk)
             case RedactedThinkingChunk():
-                self._reasoning.append(Reasoning(content=chunk.text, signature=chunk.signature, redacted=True))
+                self._add_reasoning(chunk.text, chunk.signature, redacted=True)
             case UsageChunk():
                 self._usage = chunk.usage
             case EndChunk():
@@ -205,21 +211,25 @@ class Assembler:
             self._names[call_id] = chunk.name
             self._args[call_id] = []
         elif isinstance(chunk, ToolUseDelta):
-            self._args[call_id].append(chunk.args)
+            _add(self._args[call_id], chunk.args)
 
     def _take_reasoning(self, chunk: ReasoningChunk) -> None:
         if not chunk.text and not chunk.signature:
             return
         if self._thinking is None:
             self._thinking = []
-        self._thinking.append(chunk.text)
+        _add(self._thinking, chunk.text)
         if chunk.signature:
             self._close_reasoning(chunk.signature)
 
     def _close_reasoning(self, signature: bytes = b"") -> None:
         if self._thinking is not None:
-            self._reasoning.append(Reasoning(content="".join(self._thinking), signature=signature))
+            self._add_reasoning("".join(self._thinking), signature)
             self._thinking = None
+
+    def _add_reasoning(self, content: str, signature: bytes, *, redacted: bool = False) -> None:
+        # Given back to the vendor as it is recorded: a replay has nothing else to give.
+        self._reasoning.append(Reasoning(content=written(content), signature=signature, redacted=redacted))
 
 
 def assemble(chunks: Iterable[Chunk]) -> Response:
@@ -228,6 +238,27 @@ def assemble(chunks: Iterable[Chunk]) -> Response:
     for chunk in chunks:
         assembler.feed(chunk)
     return assembler.finish()
+
+
+def _add(pieces: list[str], piece: str) -> None:
+    """Append a piece. A character that the vendor cut in two, between its surrogates, is made whole."""
+    if not piece:
+        return
+    if "\udc00" <= piece[0] <= "\udfff" and pieces and "\ud800" <= pieces[-1][-1] <= "\udbff":
+        piece = pieces.pop() + piece
+        piece = piece.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    pieces.append(piece)
+
+
+def _check_usage(usage: Usage) -> None:
+    """Refuse what no log can hold. That a count makes sense is the adapter's to see to: it knows the vendor."""
+    for name in _COUNTS:
+        count = getattr(usage, name)
+        if not isinstance(count, int) or isinstance(count, bool) or count not in _INT64:
+            raise _invalid(f"ChunkUsage with {name} {count!r}, which is not a 64-bit integer")
+    cost = usage.cost_usd
+    if cost is not None and not (isinstance(cost, int | float) and math.isfinite(cost)):
+        raise _invalid(f"ChunkUsage with cost_usd {cost!r}, which is not a finite number")
 
 
 def _invalid(problem: str) -> InvalidStreamError:

@@ -42,16 +42,21 @@ def wrap_http_status(
     Args:
         error: what the SDK raised, or the message. An exception becomes ``__cause__``; a `ProviderError` is
             classed already and comes back as it is.
-        status: the HTTP status; None or 0 when there was no answer (`classify_transport` decides then).
+        status: the HTTP status, a number; None or 0 when there was no answer (`classify_transport` decides then).
         provider: the provider's id.
         request_id: the vendor's id of the request, when it gave one.
         retry_after_s: how long the vendor asks to wait, in seconds.
 
     Returns:
-        The error to raise; nothing is raised here.
+        The error to raise; it is not raised here.
+
+    Raises:
+        TypeError: the status is not an int.
     """
     if isinstance(error, ProviderError):
         return error
+    if status is not None and not isinstance(status, int):
+        raise TypeError(f"wrap_http_status: status must be an int such as 429, or None, got {status!r}: convert it")
     kind = _kind_of(error, status)
     wrapped = kind(
         provider_error_text(provider, _words(error), status),

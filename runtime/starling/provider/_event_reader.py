@@ -18,6 +18,7 @@ from starling._blake3 import digest
 from starling.errors import InvalidStreamError, NetworkError
 from starling.provider._errors import provider_error_text
 from starling.provider._sse import SSEDecoder
+from starling.provider._vendor_errors import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["EventReader"]
 
 _DONE = b"[DONE]"
+_MOST_TOKENS = 2**63 - 1
+"""The log holds no larger number."""
+_LONGEST_SHOWN = 60
+"""Characters of a value that a message quotes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,9 +127,34 @@ class EventReader(ABC):
             return value
         raise self._invalid(f"{name} is not a list of objects")
 
-    def _count(self, holder: dict[str, Any], name: str) -> int:
+    def _signature(self, text: str) -> bytes:
+        """A signature as bytes. One that has none could not be given back, and without it the vendor takes no turn."""
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise self._invalid("a signature is not text (it holds half of a surrogate pair)") from error
+
+    def _position(self, holder: dict[str, Any], name: str) -> int:
+        """The place that something has among its like; the first if it does not say."""
         value = holder.get(name)
         return value if isinstance(value, int) else 0
+
+    def _count(self, holder: dict[str, Any], name: str) -> int:
+        """A number of tokens; 0 if there is none. Budgets and costs are reckoned with it, so it has to be one."""
+        value = holder.get(name)
+        if value is None:
+            return 0
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if isinstance(whole, int) and not isinstance(whole, bool) and 0 <= whole <= _MOST_TOKENS:
+            return whole
+        raise self._invalid(f"{name} is {self._shown(value)}, which is no number of tokens")
+
+    def _shown(self, value: object) -> str:
+        """A value as a message quotes it."""
+        if isinstance(value, list | dict):
+            return "a list" if isinstance(value, list) else "an object"
+        text = redact(json.dumps(value, ensure_ascii=False), self.secret)
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
     # --- what went wrong
 

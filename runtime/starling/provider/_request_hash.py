@@ -4,15 +4,14 @@ Strategy: one pure function builds the map; the hash is taken over its canonical
 program's field names. None and an empty list differ, as they do there. What we added to the request appears only when
 it is set, so that a request that does not use it keeps its hash.
 
-A conversation is asked about once a turn and only grows. `PromptHasher` encodes each message once and splices the
-items into the same map; the plain functions are the reference that it equals.
+A conversation is asked about once a turn and mostly grows. `_prompt_hasher` encodes what is new, from the same fields;
+the plain functions here are the reference that it equals.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starling._blake3 import digest
 from starling._cbor import (
@@ -20,7 +19,6 @@ from starling._cbor import (
     NULL,
     WRITE_DEPTH,
     Misfit,
-    Raw,
     bytes_item,
     encode,
     item,
@@ -28,7 +26,6 @@ from starling._cbor import (
     map_head,
     text_item,
 )
-from starling.errors import UnencodableValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +34,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["PromptHasher", "estimate_input_tokens", "prompt_hash", "request_map"]
+__all__ = [
+    "estimate_input_tokens",
+    "fields_of",
+    "is_frozen",
+    "message_item",
+    "message_length",
+    "prompt_hash",
+    "request_map",
+    "tokens",
+    "tool_item",
+    "tool_length",
+]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -53,7 +61,7 @@ def prompt_hash(request: Request) -> bytes:
 
 def request_map(request: Request) -> dict[str, Any]:
     """The request as the map that is hashed."""
-    return _map(request, _each(_message, request.messages), _each(_tool, request.tools))
+    return fields_of(request, _each(_message, request.messages), _each(_tool, request.tools))
 
 
 def estimate_input_tokens(request: Request) -> int:
@@ -61,105 +69,15 @@ def estimate_input_tokens(request: Request) -> int:
 
     Texts count in characters, tool-call arguments and tool schemas in bytes.
     """
-    messages = sum(_message_length(message) for message in request.messages or ())
-    return _tokens(len(request.system_prompt) + messages + sum(_tool_length(tool) for tool in request.tools or ()))
-
-
-class PromptHasher:
-    """`prompt_hash` and `estimate_input_tokens` for the requests of one run, at the cost of what is new in each.
-
-    A message is known by its identity, so only one that cannot change is remembered. What has not been asked about for
-    a while is forgotten: what is held stays within a few times the largest request. Not thread-safe.
-    """
-
-    __slots__ = ("_messages", "_tools")
-
-    def __init__(self) -> None:
-        self._messages = _Memo(_message_item, _message_length, _is_frozen)
-        self._tools = _Memo(_tool_item, _tool_length, lambda _: True)
-
-    def hash(self, request: Request) -> bytes:
-        """The same as `prompt_hash`, its errors included."""
-        try:
-            messages, tools = self._messages.spliced(request.messages), self._tools.spliced(request.tools)
-        except UnencodableValueError:
-            return prompt_hash(request)  # which names the place in the whole request
-        return digest(encode(_map(request, messages, tools)))
-
-    def estimate(self, request: Request) -> int:
-        """The same as `estimate_input_tokens`."""
-        try:
-            lengths = self._messages.length(request.messages or ()) + self._tools.length(request.tools or ())
-        except UnencodableValueError:
-            return estimate_input_tokens(request)
-        return _tokens(len(request.system_prompt) + lengths)
+    messages = sum(message_length(message) for message in request.messages or ())
+    return tokens(len(request.system_prompt) + messages + sum(tool_length(tool) for tool in request.tools or ()))
 
 
 _ITEM_DEPTH = WRITE_DEPTH - 2
 """Levels of nesting of one message or tool: it stands in a list in the map."""
-_CONVERSATIONS = 4
-"""How many conversations, each as large as the largest one, may alternate without being encoded again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part(Generic[T]):
-    """What is known of ``subject``, which is held so that no other object takes its identity."""
-
-    subject: T
-    item: bytes
-    length: int
-
-
-class _Memo(Generic[T]):
-    """Parts by the identity of their subjects, in two generations: the older one goes when the recent one is full."""
-
-    __slots__ = ("_is_fixed", "_item_of", "_largest", "_length_of", "_older", "_recent", "_size")
-
-    def __init__(
-        self, item_of: Callable[[T], bytes], length_of: Callable[[T], int], is_fixed: Callable[[T], bool]
-    ) -> None:
-        self._item_of = item_of
-        self._length_of = length_of
-        self._is_fixed = is_fixed
-        self._recent: dict[int, _Part[T]] = {}
-        self._older: dict[int, _Part[T]] = {}
-        self._size = 0
-        self._largest = 0
-
-    def length(self, subjects: Sequence[T]) -> int:
-        """The lengths of the subjects, as the estimate counts them. Raises `UnencodableValueError`."""
-        return sum(part.length for part in self._parts(subjects))
-
-    def spliced(self, subjects: Sequence[T] | None) -> Raw | None:
-        """The list of the subjects' items. Raises `UnencodableValueError`."""
-        if subjects is None:
-            return None
-        data = b"".join([list_head(len(subjects)), *(part.item for part in self._parts(subjects))])
-        self._largest = max(self._largest, len(data))
-        return Raw(data)
-
-    def _parts(self, subjects: Sequence[T]) -> list[_Part[T]]:
-        self._forget()
-        known = map(self._recent.get, map(id, subjects))
-        return [part or self._part(subject) for part, subject in zip(known, subjects, strict=True)]
-
-    def _forget(self) -> None:
-        """Let go of what was not used lately, once that is much."""
-        if self._size > _CONVERSATIONS * self._largest:
-            self._older, self._recent, self._size = self._recent, {}, 0
-
-    def _part(self, subject: T) -> _Part[T]:
-        part = self._older.get(id(subject)) or self._encoded(subject)
-        if self._is_fixed(subject):
-            self._recent[id(subject)] = part
-            self._size += len(part.item)
-        return part
-
-    def _encoded(self, subject: T) -> _Part[T]:
-        return _Part(subject, self._item_of(subject), self._length_of(subject))
-
-
-def _is_frozen(message: Message) -> bool:
+def is_frozen(message: Message) -> bool:
     """Whether a message cannot change: annotations are a dict, and a list may stand where a tuple belongs."""
     return (
         message.annotations is None
@@ -171,7 +89,8 @@ def _is_frozen(message: Message) -> bool:
 # --- the fields
 
 
-def _map(request: Request, messages: Any, tools: Any) -> dict[str, Any]:
+def fields_of(request: Request, messages: Any, tools: Any) -> dict[str, Any]:
+    """The map, with these in the place of its lists of messages and tools."""
     return {
         "Model": request.model,
         "SystemPrompt": request.system_prompt,
@@ -185,17 +104,20 @@ def _map(request: Request, messages: Any, tools: Any) -> dict[str, Any]:
     }
 
 
-def _tokens(length: int) -> int:
+def tokens(length: int) -> int:
+    """The estimate for a prompt of this length."""
     return (length + 2) // 3
 
 
-def _message_length(message: Message) -> int:
+def message_length(message: Message) -> int:
+    """A message's part of the length that the estimate is a third of."""
     result = message.tool_result
     shown = len(message.content) + (len(result.content) if result is not None else 0)
     return shown + sum(len(_utf8(use.args)) for use in message.tool_uses or ())
 
 
-def _tool_length(tool: ToolDefinition) -> int:
+def tool_length(tool: ToolDefinition) -> int:
+    """A tool's part of it."""
     return len(_utf8(tool.schema))
 
 
@@ -235,12 +157,12 @@ def _each(function: Callable[[T], Any], items: Iterable[T] | None) -> list[Any] 
 # --- the same fields as items, without maps in between
 
 
-def _tool_item(tool: ToolDefinition) -> bytes:
+def tool_item(tool: ToolDefinition) -> bytes:
     """The item of `_tool`. Raises `UnencodableValueError`."""
     return encode(_tool(tool), max_depth=_ITEM_DEPTH)
 
 
-def _message_item(message: Message) -> bytes:
+def message_item(message: Message) -> bytes:
     """The item of `_message`. Raises `UnencodableValueError`."""
     try:
         data = _plain_message_item(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,10 +39,13 @@ def refuse(provider: str, field: str, why: str) -> NoReturn:
 
 
 def given_params(request: Request, provider: str) -> dict[str, Any]:
-    """The vendor's own parameters as a fresh dict; refuses what is no mapping."""
+    """The vendor's own parameters as a fresh dict; refuses what is no mapping, and numbers that JSON does not have."""
     given = {} if request.params is None else request.params
     if not isinstance(given, Mapping):
         refuse(provider, "params", f"must be a mapping of parameter names, not {type(given).__name__}")
+    for name, value in given.items():
+        if not _is_finite(value):
+            refuse(provider, f"params.{name}", "JSON has no NaN and no Infinity")
     return dict(given)
 
 
@@ -50,7 +54,7 @@ def schema_of(tool: ToolDefinition, provider: str) -> Any:
     if not tool.schema:
         return None
     try:
-        return json.loads(tool.schema)
+        return _value_of(tool.schema)
     except (ValueError, RecursionError) as error:
         refuse(provider, f'the schema of tool "{tool.name}"', f"is not JSON ({error})")
 
@@ -58,10 +62,30 @@ def schema_of(tool: ToolDefinition, provider: str) -> Any:
 def arguments_object(text: str) -> dict[str, Any]:
     """A call's arguments for a wire that takes objects only; what is none is shown to the model as it wrote it."""
     try:
-        value = json.loads(text or "{}", parse_constant=_not_json)
+        value = _value_of(text or "{}")
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {_INVALID_ARGUMENTS: text}
+
+
+def _value_of(text: str | bytes) -> Any:
+    """What JSON text says, if it can be written as JSON again: Python reads NaN, and 1e999 as Infinity."""
+    value = json.loads(text, parse_constant=_not_json)
+    if not _is_finite(value):
+        _not_json("a number is too large")
+    return value
+
+
+def _is_finite(value: object) -> bool:
+    """Whether all numbers in a value of a request are such as JSON has."""
+    match value:
+        case float():
+            return math.isfinite(value)
+        case Mapping():
+            return all(map(_is_finite, value.values()))
+        case list() | tuple():
+            return all(map(_is_finite, value))
+    return True
 
 
 def _not_json(word: str) -> NoReturn:

@@ -15,21 +15,29 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class SSEDecoder:
-    """Cuts a byte stream into events. An event that the stream's end cut off is never given out."""
+    """Cuts a byte stream into events. An event that the stream's end cut off is never given out.
+
+    Each byte is looked at once, however many blocks an event comes in: an answer in one event may be megabytes long.
+    """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._open: list[bytes] = []
+        self._ended_in_cr = False
         self._data: list[bytes] = []
         self._first = True
 
     def feed(self, block: bytes) -> list[bytes]:
         """Take the next bytes; returns the data of each event that they completed."""
-        buffer = self._rest + block
-        lines = _LINE_END.split(buffer)
-        self._rest = lines.pop()
-        if buffer.endswith(b"\r"):
-            # The line feed that belongs to it may be in the next block: decide then.
-            self._rest = lines.pop() + b"\r"
+        if self._ended_in_cr:
+            block = b"\r" + block
+        # The line feed that belongs to it may be in the next block: decide then.
+        self._ended_in_cr = block.endswith(b"\r")
+        first, *others = _LINE_END.split(block[:-1] if self._ended_in_cr else block)
+        self._open.append(first)
+        if not others:
+            return []
+        lines = [self._rest(), *others]
+        self._open = [lines.pop()]
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def finish(self) -> list[bytes]:
@@ -37,9 +45,13 @@ class SSEDecoder:
 
         Some servers close right after ``data: [DONE]``. A line without its end is dropped: it may have been cut.
         """
-        lines = [self._rest[:-1], b""] if self._rest.endswith(b"\r") else [b""]
-        self._rest = b""
+        lines = [self._rest(), b""] if self._ended_in_cr else [b""]
+        self._open, self._ended_in_cr = [], False
         return [event for line in lines if (event := self._line(line)) is not None]
+
+    def _rest(self) -> bytes:
+        """The line that has not ended yet."""
+        return b"".join(self._open)
 
     def _line(self, line: bytes) -> bytes | None:
         if self._first:

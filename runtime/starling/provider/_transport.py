@@ -3,7 +3,7 @@
 Strategy: HTTP clients are optional, so their exceptions are known by package and class. Of an exception's classes, the
 most derived one that the table holds decides: clients file mistakes (an address without a scheme, a header that no
 request can carry) under the base of their transport errors, or under `OSError`. What the table does not hold is judged
-by its causes.
+by its causes, wherever it keeps them.
 """
 
 from __future__ import annotations
@@ -69,13 +69,24 @@ def is_transport_error(error: BaseException) -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what caused it, outermost first; SDKs like to wrap the socket's own error."""
+    """An exception and what caused it, each before its own causes; SDKs like to wrap the socket's own error."""
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    left = [error]
+    while left:
+        link = left.pop()
+        if id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            left.extend(_behind(link))
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """What an exception was raised from, what it says is its reason (urllib and urllib3 do), the members of a group."""
+    chained = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    for found in (chained, getattr(error, "reason", None), *members):
+        if isinstance(found, BaseException):
+            yield found
 
 
 def _is_networks(error: BaseException) -> bool:

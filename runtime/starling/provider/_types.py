@@ -30,15 +30,21 @@ class ProviderInfo:
 class Capabilities:
     """What an adapter supports; the contract suite skips what is False.
 
-    ``states_cost``: the vendor says what a call cost (`Usage.cost_usd`), so that replay compares no prices of ours.
+    Attributes:
+        reasoning_signatures: the vendor signs reasoning (`ReasoningChunk.signature`), and wants it back so.
+        token_counts: the vendor counts tokens. Nearly all do, and without counts budgets limit nothing, so a vendor
+            that does not has to be named.
+        states_cost: the vendor says what a call cost (`Usage.cost_usd`), so that replay compares no prices of ours.
     """
 
     tools: bool = False
     tool_choice: bool = False
     reasoning: bool = False
+    reasoning_signatures: bool = False
     stop_sequences: bool = False
     cache_control: bool = False
     request_id: bool = False
+    token_counts: bool = True
     states_cost: bool = False
 
 

@@ -24,9 +24,12 @@ __all__ = [
     "error_from_transport",
     "other_error",
     "redact",
+    "redirection",
     "retry_after_s",
     "unexpected_error",
+    "unread_body",
     "vendor_message",
+    "vendor_words",
 ]
 
 _STATUS = re.compile(r"[45][0-9]{2}")
@@ -49,7 +52,7 @@ def error_from_status(
         secret: the API key; it is taken out of the message should the server repeat it.
     """
     return wrap_http_status(
-        redact(vendor_message(body) or "no message", secret),
+        vendor_words(redirection(status, headers) or body, "no message", secret),
         status,
         provider=provider,
         request_id=request_id,
@@ -69,7 +72,7 @@ def error_from_report(
     """
     inner = body.get("error")
     details = inner if isinstance(inner, dict) else body
-    message = redact(vendor_message(body) or "the vendor reported an error without a message", secret)
+    message = vendor_words(body, "the vendor reported an error without a message", secret)
     named = (str(details.get(field)) for field in ("code", "type", "status"))
     name = next((name for name in named if name in classes or _STATUS.fullmatch(name)), "")
     if name.isdecimal() and name not in classes:
@@ -100,15 +103,42 @@ def unexpected_error(error: BaseException, *, provider: str, request_id: str = "
     return ProviderError(provider_error_text(provider, text), provider=provider, request_id=request_id)
 
 
+def redirection(status: int, headers: Mapping[str, str]) -> str:
+    """What is said of an answer that points elsewhere; "" for any other answer."""
+    if not 300 <= status < 400:
+        return ""
+    where = headers.get("location", "")
+    return f"the answer is a redirect{f' to {where}' if where else ''}, which is not followed; is the address right?"
+
+
+def unread_body(error: Exception) -> str:
+    """What is said in place of a refusal's own words, when its body stopped or broke off."""
+    return f"no message: the answer's body could not be read ({type(error).__name__})"
+
+
+def vendor_words(body: object, otherwise: str, secret: str) -> str:
+    """The vendor's words as they stand in an error: without the API key, and not too many.
+
+    Args:
+        body: see `vendor_message`.
+        otherwise: what is said where the vendor said nothing.
+        secret: the API key. It is taken out first, or half of it might stand before the cut.
+    """
+    return redact(vendor_message(body) or otherwise, secret)[:_LONGEST_MESSAGE]
+
+
 def vendor_message(body: object) -> str:
-    """The vendor's words. Bodies are ``{"message": …}``, the same under ``error``, or plain text."""
+    """All that the vendor said, the API key included.
+
+    Bodies are ``{"message": …}``, the same under ``error``, or plain text.
+    """
     if isinstance(body, dict):
         inner = body.get("error", body)
         message: Any = inner.get("message") if isinstance(inner, dict) else inner
         message = message or body.get("message") or body.get("detail")
     else:
         message = body
-    return str(message)[:_LONGEST_MESSAGE].strip() if message else ""
+    return str(message).strip() if message else ""
 
 
 def redact(text: str, secret: str) -> str:

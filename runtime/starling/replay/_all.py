@@ -6,8 +6,9 @@ from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from starling import ambient
 from starling.agent._blocking import run_blocking
-from starling.ambient import ReplayOptions
+from starling.ambient import ReplayOptions, ignoring
 from starling.errors import AgentConfigError, LogError, StarlingError
 from starling.event import TERMINAL_KINDS, RunStarted, encode_payload, validate_prefix
 from starling.eventlog import RunLister
@@ -54,7 +55,8 @@ async def replay_all(
 
     Args:
         log: holds the recordings.
-        factory: makes today's agent; called once a run. Source: seed, "replay", ``Factory``.
+        factory: makes today's agent; called once a run. Its adapters need no key; nothing is sent while it works.
+            Source: seed, "replay", ``Factory``.
         run_ids: which runs, in this order; all of the log's, the oldest first, if None.
         on_run: told of each verdict as it is found, None for a run that replays.
         on_patch: told of each `step.patched` and `step.deprecate_patch` that today's code asks for; collect what it is
@@ -69,11 +71,12 @@ async def replay_all(
     Raises:
         LogError: the log cannot list its runs and no ``run_ids`` are given, or it cannot be read.
 
-    Besides, whatever the factory raises, and `AgentConfigError` if its agent cannot run at all.
+    Besides, whatever the factory raises, and `AgentConfigError` if its agent cannot run at all, or ``tools`` or
+    ``ignore`` is wrong.
     """
     options = ReplayOptions(
         tools=tools,
-        ignore=frozenset(ignore),
+        ignore=ignoring(ignore),
         compare_cost=compare_cost,
         force_provider=force_provider,
         collect=collect,
@@ -138,9 +141,12 @@ class _Whole:
             self._calls.extend((wiring, attempt) for attempt in attempts(events))
             if inside:
                 return None
-        made = self._factory()
-        agent = await made if isawaitable(made) else made
-        return await self._replayed(events, agent)
+        return await self._replayed(events, await self._agent())
+
+    async def _agent(self) -> Agent | CustomLoop:
+        with ambient.building_for_replay():
+            made = self._factory()
+            return await made if isawaitable(made) else made
 
     async def _replayed(self, events: Sequence[Event], agent: Agent | CustomLoop) -> StarlingError | None:
         try:

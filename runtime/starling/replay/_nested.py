@@ -28,7 +28,7 @@ from starling.event import (
 )
 from starling.eventlog import RunLister
 from starling.replay._recordings import check_recording
-from starling.replay._replaying_session import not_resumed, unrecorded
+from starling.replay._replaying_session import not_resumed, unrecorded, why_unrecorded
 from starling.step._compare import carry_over
 from starling.step._consequences import fold_consequences
 
@@ -240,9 +240,13 @@ class NestedRuns:
         return encode_payload(carry_over(recorded, started, self.options)) == first.payload
 
     def _unrecorded(self, intent: RunIntent) -> NondeterminismError:
+        """It is the run around it that diverges, where its code starts this one."""
+        played = len(self._playing) - 1
         lists = isinstance(self._index.log, RunLister)
         hint = "" if lists else "; this log has no list_runs, so runs that tools started cannot be found in it"
-        return unrecorded(intent, len(self._playing) - 1, hint)
+        if intent.not_recorded is None:
+            return unrecorded(intent, played)
+        return intent.not_recorded(f"{why_unrecorded(intent, played)}{hint}")
 
     def _failed(self, error: StarlingError) -> StarlingError:
         self.failures.append(error)

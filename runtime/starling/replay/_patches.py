@@ -18,7 +18,7 @@ class UnneededPatch:
     """A patch that did nothing for any of the recordings that were replayed.
 
     Attributes:
-        where: the calls in the code, as file:line, sorted.
+        where: the calls in the code, as file:line, sorted; those that no line made are left out.
         deprecated: whether they are `step.deprecate_patch` already.
     """
 
@@ -27,11 +27,11 @@ class UnneededPatch:
     deprecated: bool
 
     def __str__(self) -> str:
-        places = ", ".join(self.where)
+        places = f" ({', '.join(self.where)})" if self.where else ""
         if self.deprecated:
-            return f"{self.patch_id!r} ({places}): no recording has its mark; step.deprecate_patch can go"
+            return f"{self.patch_id!r}{places}: no recording has its mark; step.deprecate_patch can go"
         return (
-            f"{self.patch_id!r} ({places}): no recording predates it; drop the old way and put step.deprecate_patch in "
+            f"{self.patch_id!r}{places}: no recording predates it; drop the old way and put step.deprecate_patch in "
             "the place of step.patched"
         )
 
@@ -52,6 +52,8 @@ def unneeded_patches(uses: Iterable[PatchUse]) -> tuple[UnneededPatch, ...]:
         if use.needed:
             needed.add(key)
     return tuple(
-        UnneededPatch(patch_id=patch_id, where=tuple(sorted(places[patch_id, deprecated])), deprecated=deprecated)
+        UnneededPatch(
+            patch_id=patch_id, where=tuple(sorted(filter(None, places[patch_id, deprecated]))), deprecated=deprecated
+        )
         for patch_id, deprecated in sorted(places.keys() - needed)
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reached"]
 
-_STARTING = frozenset({"asyncio", "subprocess"})
+_STARTING = frozenset({"asyncio", "os", "subprocess"})
 
 
 class Reached:
@@ -31,6 +31,8 @@ class Reached:
             "socket.gethostbyaddr",
             "socket.gethostbyname",
             "socket.getnameinfo",
+            "socket.sendmsg",
+            "socket.sendto",
             "subprocess.Popen",
         }
     )

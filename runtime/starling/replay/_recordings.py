@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starling.agent._authorship import dialect_of
+from starling.agent._parts import misstated_seam
 from starling.errors import LogCorruptError, SchemaVersionMismatchError
 from starling.event import TERMINAL_KINDS, Kind, validate_recording
 
@@ -44,7 +46,18 @@ def check_recording(run_id: str, events: Sequence[Event]) -> ValidRun:
     if run.misstated:
         what = f"the last event belies the run: {'; '.join(run.misstated)}"
         raise _refused(run_id, len(events), what, _RESTORE)
+    if any(event.kind == Kind.RunResumed for event in run):
+        _check_seams(run_id, run)
     return run
+
+
+def _check_seams(run_id: str, run: ValidRun) -> None:
+    """What a RunResumed says of the part before it follows from that, and no code of today's would show it wrong."""
+    payloads = [event.decode() for event in run]
+    wrong = misstated_seam(payloads, dialect_of(payloads))
+    if wrong is not None:
+        index, what = wrong
+        raise _refused(run_id, index + 1, f"RunResumed belies the events before it: {what}", _RESTORE)
 
 
 def _advice(events: Sequence[Event]) -> str:

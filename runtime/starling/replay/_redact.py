@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from starling.agent._authorship import dialect_of
 from starling.agent._explanations import rebuilt_request
 from starling.agent._transcript import Transcript
 from starling.errors import RedactionError
@@ -30,7 +31,6 @@ from starling.event import (
     kind_name,
 )
 from starling.provider import prompt_hash
-from starling.step._dialect import dialect_of
 from starling.step._redaction import redacted, redacted_request
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starling.ambient import Redact
     from starling.event import Event, Payload
     from starling.provider import Request
+    from starling.step._dialect import Dialect
 
 __all__ = ["redact_run"]
 
@@ -71,7 +72,8 @@ def redact_run(
     after = _without_stale_digests(before, after)
     started = before[0] if before else None
     if isinstance(started, RunStarted):
-        after = _with_prompts(before, after, _Prompts(redact=redact, requests=requests, started=started))
+        prompts = _Prompts(redact=redact, requests=requests, started=started, dialect=dialect_of(before))
+        after = _with_prompts(before, after, prompts)
     if all(now is was for now, was in zip(after, before, strict=True)):
         return tuple(events)
     return _chained(events, after)
@@ -136,13 +138,13 @@ class _Prompts:
     redact: Redact
     requests: Mapping[str, Request]
     started: RunStarted
+    dialect: Dialect
     changed: bool = False
     was: Transcript = field(init=False)
     now: Transcript = field(init=False)
 
     def __post_init__(self) -> None:
-        dialect = dialect_of(self.started)
-        self.was, self.now = Transcript(dialect), Transcript(dialect)
+        self.was, self.now = Transcript(self.dialect), Transcript(self.dialect)
 
     def hash_of(self, turn: TurnStarted, started: RunStarted) -> bytes | None:
         """The hash of the redacted request.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starling.event import Event
     from starling.fixture import FixtureRun
 
-__all__ = ["ReplayingSession", "not_resumed", "unrecorded"]
+__all__ = ["ReplayingSession", "not_resumed", "unrecorded", "why_unrecorded"]
 
 
 class ReplayingSession:
@@ -145,28 +145,32 @@ class ReplayingSession:
         return parent_played and not run.parent_effect
 
 
-def unrecorded(intent: RunIntent, played: int, hint: str = "") -> NondeterminismError:
+def unrecorded(intent: RunIntent, played: int) -> NondeterminismError:
     """The error for a run that the recording does not have.
 
     Args:
-        played: how many recorded runs were asked for before it. hint: added to the reason.
+        played: how many recorded runs were asked for before it.
     """
-    what = f"resumed run {intent.resumes}, which" if intent.resumes else "started a run that"
-    where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
-    before = f"{played} recorded {'run was' if played == 1 else 'runs were'} asked for before it"
     divergence = Divergence(
         run_id=intent.parent_run_id,
         seq=1,
         kind=Kind.RunStarted,
         expected_kind=None,
         cls="exhausted",
-        reason=(
-            f"the code{where} {what} the recording does not have ({before}): goal {intent.started.goal[:200]!r}{hint}"
-        ),
+        reason=why_unrecorded(intent, played),
         produced=intent.started,
         call_id=intent.parent_call_id,
     )
     return NondeterminismError(divergence.text, divergences=(divergence,))
+
+
+def why_unrecorded(intent: RunIntent, played: int) -> str:
+    """What there is to say of such a run."""
+    what = f"resumed run {intent.resumes}, which" if intent.resumes else "started a run that"
+    where = f" inside call {intent.parent_call_id!r}" if intent.parent_call_id else ""
+    before = f"{played} recorded {'run was' if played == 1 else 'runs were'} asked for before it"
+    goal = intent.started.goal[:200]
+    return f"the code{where} {what} the recording does not have ({before}): goal {goal!r}"
 
 
 def not_resumed(events: Sequence[Event], seq: int) -> NondeterminismError:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from starling.ambient import ReplayOptions
+from starling.ambient import ReplayOptions, ignoring
 from starling.errors import NondeterminismError
 from starling.replay._nested import RunIndex
 from starling.replay._verify import go_through, read_recording
@@ -70,15 +70,16 @@ async def replay_stream(
 
     Raises:
         RunNotFoundError: the log does not hold the run. LogCorruptError: it is damaged, cut short, or no run.
+        AgentConfigError: ``tools`` or ``ignore`` is wrong; it says what may stand there.
     """
-    events = await read_recording(log, run_id)
     options = ReplayOptions(
         tools=tools,
-        ignore=frozenset(ignore),
+        ignore=ignoring(ignore),
         compare_cost=compare_cost,
         force_provider=force_provider,
         collect=collect,
     )
+    events = await read_recording(log, run_id)
     steps = _Steps(events=events)
     task = asyncio.create_task(
         go_through(events, agent, RunIndex(log), options, observe=steps.reached, watch=steps.watch)

@@ -115,6 +115,9 @@ class UndeclaredCalls:
                 self._opened(caller, *arguments)
             case "os.rename":
                 self._files.renamed(*arguments[:2])
+            case "socket.sendto" | "socket.sendmsg":  # a library's datagrams are mostly what it tells of its work
+                if arguments[1] is not None:  # else the socket is connected, which was told before
+                    self._judge(done(f"{event}()"), caller)
             case _ if event.startswith("socket."):
                 what, author = self._reached.host(event, caller)
                 if not self._judge(done(f"{what}()"), author):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starling import ambient
 from starling.agent._blocking import run_blocking
 from starling.agent._recorded import Recording
-from starling.ambient import ReplayOptions
+from starling.ambient import ReplayOptions, ignoring
 from starling.errors import NondeterminismError, RunNotFoundError
 from starling.replay._nested import NestedRuns, RunIndex
 from starling.replay._recordings import check_recording
@@ -64,16 +64,17 @@ async def replay(
         NondeterminismError: on the first divergence. ProviderModelMismatchError: before anything runs.
         RunNotFoundError: the log does not hold the run. LogCorruptError: it is damaged, cut short, or no run.
         SchemaVersionMismatchError: a newer version of this library wrote it.
+        AgentConfigError: ``tools`` or ``ignore`` is wrong; it says what may stand there.
     """
-    events = await read_recording(log, run_id)
     options = ReplayOptions(
         tools=tools,
-        ignore=frozenset(ignore),
+        ignore=ignoring(ignore),
         compare_cost=compare_cost,
         force_provider=force_provider,
         collect=collect,
         redact=redact,
     )
+    events = await read_recording(log, run_id)
     try:
         await go_through(events, agent, RunIndex(log), options)
     except NondeterminismError as error:

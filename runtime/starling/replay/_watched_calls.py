@@ -16,6 +16,7 @@ import importlib
 import os
 from contextvars import Context
 from dataclasses import dataclass
+from dis import get_instructions
 from functools import partial
 from opcode import opmap
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -43,7 +44,7 @@ _DRAW = "draw from starling.step.random(), or seed a random.Random with it"
 _DO = "do it inside starling.step.side_effect(name, fn), or side_effect_sync in a sync tool"
 
 _NAMED = {
-    **dict.fromkeys(("time.time", "time.time_ns"), _NOW),
+    **dict.fromkeys(("time.time", "time.time_ns", "time.clock_gettime", "time.clock_gettime_ns"), _NOW),
     **dict.fromkeys(("time.localtime", "time.gmtime", "time.ctime", "time.asctime", "time.strftime"), _NOW),
     **dict.fromkeys(("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today"), _NOW),
     "datetime.date.today": _NOW,
@@ -54,6 +55,9 @@ _NAMED = {
 }
 _READS_CLOCK_WITH = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that read the clock if they get this many arguments; with one more, that is the time."""
+
+_OF_MANY_CLOCKS = frozenset({"clock_gettime", "clock_gettime_ns"})
+_WALL_CLOCKS = frozenset({"CLOCK_REALTIME", "CLOCK_TAI"})
 
 _CALLS = frozenset(opmap[name] for name in ("CALL", "PRECALL") if name in opmap)
 
@@ -94,6 +98,8 @@ class WatchedCalls:
         call = self._built_in.get(function) or self._inherited(function)
         if call is None:
             return _drawing(self._drawn.built_in(function, caller))
+        if function.__name__ in _OF_MANY_CLOCKS and _measures(caller):
+            return None
         reads_clock_with = _READS_CLOCK_WITH.get(function.__name__)
         if reads_clock_with is None:
             return call
@@ -149,6 +155,13 @@ def _arguments(caller: FrameType) -> int | None:
     """How many arguments the call that is being made has; None if they are unpacked."""
     code, at = caller.f_code.co_code, caller.f_lasti
     return code[at + 1] if code[at] in _CALLS else None
+
+
+def _measures(caller: FrameType) -> bool:
+    """Whether the call that is being made names a clock that is not the wall's, such as ``time.CLOCK_MONOTONIC``."""
+    before = (one for one in get_instructions(caller.f_code) if one.offset < caller.f_lasti)
+    loaded = [str(one.argval) for one in before if one.opname.startswith("LOAD_")]
+    return bool(loaded) and loaded[-1].startswith("CLOCK_") and loaded[-1] not in _WALL_CLOCKS
 
 
 def _find(name: str) -> object:

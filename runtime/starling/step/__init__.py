@@ -38,7 +38,7 @@ _texts       every text that the loop writes into a log
 _run         what the steps of one run share
 """
 
-from starling.step._compare import ignorable_paths
+from starling.ambient import ignorable_paths
 from starling.step._consequences import fold_consequences
 from starling.step._divergence import ABSENT, NOT_RECORDED, Change, Divergence, changes_between
 from starling.step._effects import new_call_id, now, random, side_effect, side_effect_sync

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from starling.event import (
     AssistantMessageCompleted,
     Kind,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
     RunStarted,
     SideEffectRecorded,
+    ToolCallCompleted,
     ToolCallFailed,
     ToolCallScheduled,
     ToolDescription,
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from starling.step._divergence import Change, DivergenceClass, Explanation
     from starling.step._raised import Raised
 
-__all__ = ["carry_over", "describe", "ignorable_paths"]
+__all__ = ["carry_over", "describe"]
 
 _ENVIRONMENT: Mapping[Kind, tuple[str, ...]] = {
     Kind.RunStarted: ("starling_version",),
@@ -54,6 +58,9 @@ _HASHES = {
     "RunStarted.tools": ("tool_schemas", "tool_registry_hash"),
 }
 """Fields that are hashes of another one: ignored with it."""
+
+_ENDS = (ToolCallCompleted, ToolCallFailed, RunCompleted, RunFailed, RunCancelled)
+"""What code makes last: of a call, and of the run's own."""
 
 
 def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> Payload:
@@ -100,7 +107,8 @@ def describe(
     """The divergence of two payloads.
 
     Args:
-        explained: what stands behind a prompt's hash. raised: what stands behind a tool's failure, but for its text.
+        explained: what stands behind a prompt's hash. raised: what stands behind a tool's failure, but for its text, or
+            behind what ended the run.
     """
     if produced is not None:
         produced = redacted(produced, options.redact)
@@ -124,8 +132,19 @@ def describe(
         length=length,
         call_id=call_id,
         tool=tool,
-        raised=replace(raised, text=produced.error) if raised and isinstance(produced, ToolCallFailed) else None,
+        raised=_told(raised, produced),
     )
+
+
+def _told(raised: Raised | None, produced: Payload | None) -> Raised | None:
+    """What a tool raised: a failure has its text, what ended the run brings its own, redacted like one."""
+    match produced:
+        case ToolCallFailed(error=error) if raised is not None:
+            return replace(raised, text=error)
+        case RunCancelled():
+            return raised
+        case _:
+            return None
 
 
 def _changes(
@@ -165,11 +184,7 @@ def _beside_the_hash(changes: tuple[Change, ...], explained: Explanation) -> tup
 
 def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[DivergenceClass, str]:
     if isinstance(recorded, SideEffectRecorded) and recorded.name.startswith(PATCH):
-        patch_id = recorded.name.removeprefix(PATCH)
-        return "kind", (
-            f"the recording was made with step.patched({patch_id!r}), which the code does not ask for here any more: "
-            f"keep step.deprecate_patch({patch_id!r}) in its place until this is recorded again"
-        )
+        return "kind", _unasked(recorded.name.removeprefix(PATCH), produced)
     if recorded is None:
         return "exhausted", f"the recording ends here, but the code went on with {_name(produced)}"
     if produced is None:
@@ -181,7 +196,21 @@ def _classify(recorded: Payload | None, produced: Payload | None) -> tuple[Diver
     return "payload", f"{recorded.KIND} differs from the recorded one"
 
 
-def _name(payload: Payload | None) -> str:
+def _unasked(patch_id: str, produced: Payload | None) -> str:
+    """Why a patch's mark is not reproduced. Where the code has not ended yet, it may ask later."""
+    keep = f"keep step.deprecate_patch({patch_id!r}) in its place until this is recorded again"
+    if produced is None or isinstance(produced, _ENDS):
+        return (
+            f"the recording was made with step.patched({patch_id!r}), which the code does not ask for here any more: "
+            f"{keep}"
+        )
+    return (
+        f"the recording was made with step.patched({patch_id!r}) asked for at this place, and the code came to "
+        f"{_name(produced)} without it. If it asks later, let it ask where it did; if it does not ask any more, {keep}"
+    )
+
+
+def _name(payload: Payload | None) -> str:  # noqa: PLR0911 - a table of cases
     """A payload in a few words."""
     match payload:
         case None:
@@ -192,16 +221,9 @@ def _name(payload: Payload | None) -> str:
             return f"ToolCallScheduled of {tool!r} (call {call_id})"
         case ToolCallFailed(error=error, call_id=call_id):
             return f"ToolCallFailed (call {call_id}): {error[:200]}"
+        case RunCancelled(reason=reason):
+            return f"RunCancelled ({reason})"
         case AssistantMessageCompleted(tool_uses=uses) if uses:
             return "AssistantMessageCompleted that calls " + ", ".join(use.tool for use in uses)
         case _:
             return str(payload.KIND)
-
-
-def ignorable_paths() -> frozenset[str]:
-    """Every path that ``ReplayOptions.ignore`` may name."""
-    from typing import get_args
-
-    from starling.event import Payload
-
-    return frozenset(f"{cls.KIND.name}.{field.name}" for cls in get_args(Payload) for field in fields(cls))

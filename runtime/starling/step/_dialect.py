@@ -1,4 +1,4 @@
-"""Who wrote a log, and what follows for its prompts and its numbers.
+"""What follows from who wrote a log, for its prompts and its numbers. Who did is told in `agent._authorship`.
 
 The original program's logs hold prompts in which a text result is JSON text (with its quotes), arguments are written as
 Go writes JSON, and reasoning is not given back; integers beyond 64 bits became floats on their way in, and effects do
@@ -16,9 +16,9 @@ from starling.event import ToolCallCompleted, ToolCallScheduled
 from starling.event._json import free_form_to_json
 
 if TYPE_CHECKING:
-    from starling.event import Payload, RunStarted
+    from starling.event import Payload
 
-__all__ = ["OURS", "Dialect", "dialect_of"]
+__all__ = ["ORIGINAL", "OURS", "Dialect"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +93,10 @@ def _with_wide_integers_as_floats(value: Any) -> Any:
 
 
 OURS = Dialect()
-_ORIGINAL = Dialect(
+ORIGINAL = Dialect(
     plain_text_results=False,
     canonical_args=False,
     reasoning_returned=False,
     owned_effects=False,
     exact_integers=False,
 )
-
-
-def dialect_of(started: RunStarted) -> Dialect:
-    """The dialect of the log that begins with this event."""
-    return OURS if started.starling_version.startswith("pytest-starling/") else _ORIGINAL

@@ -152,7 +152,7 @@ def _walk(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
     if _same(recorded, produced):
         return
     if (recorded or produced) and _are_tools(recorded) and _are_tools(produced):
-        yield from _walk_tools(path, recorded, produced)
+        yield from _walk_tools(path, recorded or (), produced or ())
         return
     before, after = _members(recorded), _members(produced)
     if before is None or after is None or isinstance(recorded, dict) != isinstance(produced, dict):
@@ -163,7 +163,9 @@ def _walk(path: str, recorded: Any, produced: Any) -> Iterator[Change]:
 
 
 def _are_tools(value: Any) -> bool:
-    """Whether this may be a list of tools as a model is told of them, each name once."""
+    """Whether this may be a list of tools as a model is told of them, each name once; None stands for no tools."""
+    if value is None:
+        return True
     if not isinstance(value, list | tuple):
         return False
     names = [getattr(item, "name", None) for item in value]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable
 
+    from starling.provider._prompt_hasher import PromptHasher
     from starling.step._raised import Raised
     from starling.step._run import Run
 
@@ -37,6 +38,7 @@ class Frame:
         asked: effects, by name and request, that have been asked for and have no answer yet.
         strand: the task in which the attempt's function runs.
         raised: on replay, what made the attempt fail today.
+        prompts: what is known of the requests that its code made, once it has; used by whoever holds ``run.turn``.
         patches: the answers of `step.patched`, by mark: a call takes one way, over all its attempts.
     """
 
@@ -52,6 +54,7 @@ class Frame:
         "node",
         "parent",
         "patches",
+        "prompts",
         "raised",
         "run",
         "strand",
@@ -70,6 +73,7 @@ class Frame:
         self.failure: Exception | None = None
         self.strand: Task[Any] | None = None
         self.raised: Raised | None = None
+        self.prompts: PromptHasher | None = None
         self.finished: dict[str, int] = {}
         self.answered: dict[str, int] = {}
         self.asked: dict[tuple[str, int], None] = {}

@@ -7,6 +7,7 @@ its type and text for the log), or something that is the run's own or the enviro
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from starling.errors import (
 )
 from starling.step import _texts
 from starling.step._frame import enclosing
+from starling.step._interruption import Interruption
 from starling.step._journal import NOT_FOR_THE_LOG
 from starling.step._timers import pause
 from starling.tool import call_policy, reject_malformed, to_plain
@@ -31,9 +33,14 @@ if TYPE_CHECKING:
     from starling.step._tools import ToolCall
     from starling.tool import Tool
 
-__all__ = ["OF_THE_RUN", "Failure", "in_own_task", "outcome_of", "times_cancelled"]
+__all__ = ["OF_THE_RUN", "BrokenOff", "Failure", "in_own_task", "outcome_of", "times_cancelled"]
 
 _LOOK_EVERY_S = 0.02
+
+REPLAY_TIMEOUT_FACTOR = 10
+"""How many times its declared timeout a tool may take on replay, where a slow machine is no change of the code."""
+REPLAY_TIMEOUT_AT_LEAST_S = 10.0
+"""How many seconds it may take there in any case."""
 
 MAX_RESULT_DEPTH = 31
 """A ToolCallCompleted may nest 32 levels (wire format); the result sits one level inside it."""
@@ -54,8 +61,17 @@ class Failure:
     transient: bool = False
 
 
-async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) -> Raw | Failure:
-    """Run the tool once. What is neither a result nor the tool's failure propagates.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenOff:
+    """The tool raised what is no error (an interruption, a test's own outcome): the call has no end in the log."""
+
+    exception: BaseException
+
+
+async def outcome_of(  # noqa: PLR0911 - a table of cases
+    run: Run, call: ToolCall, tool: Tool | None, cancels: int
+) -> Raw | Failure | BrokenOff:
+    """Run the tool once. What is the run's own or the environment's propagates.
 
     Args:
         cancels: how often this task had been cancelled before.
@@ -78,6 +94,10 @@ async def outcome_of(run: Run, call: ToolCall, tool: Tool | None, cancels: int) 
         if times_cancelled() > cancels:
             return Failure(_texts.said(error), "cancelled", error)
         return Failure(_texts.said(error), "tool", error, transient=isinstance(error, TransientToolError))
+    except (Interruption, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the journal says what comes of it
+        return BrokenOff(exception=error)
 
 
 def _told_to_stop(run: Run) -> Failure:
@@ -90,12 +110,12 @@ class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
 
 
 async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
-    """Run the tool and encode its result. Whether it is in time is the environment's: a replay sets no limit."""
+    """Run the tool and encode its result."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
     args = load(call.args.data)  # the tool's own copy, the same for every attempt; `dispatch` encoded it
     reject_malformed(call.name, args)
-    value = await _within(None if run.journal.replaying else _seconds(call, tool), tool, args)
+    value = await _within(_seconds(call, tool), tool, args, generously=run.journal.replaying)
     try:
         plain = value if is_json(value) else to_plain(value)
         return Raw(encode(plain, max_depth=MAX_RESULT_DEPTH))
@@ -107,12 +127,21 @@ def _seconds(call: ToolCall, tool: Tool) -> float | None:
     return call.timeout if call.timeout is not None else call_policy(tool).timeout
 
 
-async def _within(seconds: float | None, tool: Tool, args: Any) -> Any:
+async def _within(seconds: float | None, tool: Tool, args: Any, *, generously: bool) -> Any:
+    """What the tool returns, if it does so in time.
+
+    Args:
+        generously: a replay. Whether the tool was in time then is the environment's and stands in the recording; the
+            limit is for what never returns today.
+    """
     if seconds is None:
         return await in_own_task(lambda: tool.execute(args))
-    deadline = asyncio.timeout(seconds)
+    limit = max(REPLAY_TIMEOUT_FACTOR * seconds, REPLAY_TIMEOUT_AT_LEAST_S) if generously else seconds
+    deadline = asyncio.timeout(None)
     try:
         async with deadline:
+            # In no call's context: a replay lets the timers of a call expire early that waits for one of them.
+            Context().run(deadline.reschedule, asyncio.get_running_loop().time() + limit)
             value = await in_own_task(lambda: tool.execute(args))
     except Exception as error:
         if deadline.expired():

@@ -102,6 +102,10 @@ class Journal(Protocol):
         """How an attempt ended. Returns what stands in the log."""
         ...
 
+    async def broken_off(self, frame: Frame, attempt: int, error: BaseException) -> BaseException:
+        """What an attempt ends in whose tool raised what is no error: nothing is written of that."""
+        ...
+
     def open_attempt(self, frame: Frame) -> int:
         """The attempt of this frame's call that needs an outcome from here; 0 if none does."""
         ...

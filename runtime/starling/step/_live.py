@@ -153,6 +153,10 @@ class LiveJournal:
             frame.closed = True
         return payload
 
+    async def broken_off(self, frame: Frame, attempt: int, error: BaseException) -> BaseException:  # noqa: ARG002
+        """That: it ends the run."""
+        return error
+
     def open_attempt(self, frame: Frame) -> int:
         """The attempt of this call that was scheduled and has no outcome."""
         with self._lock:
@@ -265,6 +269,7 @@ class LiveJournal:
 
     async def commit(self) -> None:
         """Append what is pending as one batch; see `LogWriter.commit`."""
+        self._fold()
         await self._writer.commit()
 
     @property
@@ -274,4 +279,9 @@ class LiveJournal:
 
     def commit_from_thread(self) -> None:
         """Append what is pending, from a thread that is not the run's loop."""
+        self._fold()
         self._writer.commit_from_thread()
+
+    def _fold(self) -> None:
+        with self._lock:
+            self.chain.fold()

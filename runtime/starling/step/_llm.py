@@ -34,6 +34,7 @@ from starling.event import (
 )
 from starling.provider import Reasoning, Usage, UsageChunk, wrap_http_status
 from starling.provider._assemble import Assembler
+from starling.provider._prompt_hasher import PromptHasher
 from starling.step import _texts
 from starling.step._exceptions import rebuild
 from starling.step._frame import Frame, current_frame
@@ -95,10 +96,11 @@ async def _turn(frame: Frame, request: Request) -> Turn:
     run = frame.run
     turn_id = run.journal.turn_id(frame)
     told = run.journal.asks(turn_id, request, by_code=run.own_loop or bool(frame.call_id))
-    estimate = run.journal.estimate(frame, run.prompts.estimate(told))
+    prompts = frame.prompts = frame.prompts or PromptHasher()
+    estimate = run.journal.estimate(frame, prompts.estimate(told))
     owner = run.dialect.owner(frame.call_id)
     _trip(run, run.meter.before_call(estimate, owner), frame)
-    prompt_hash = run.prompts.hash(told)
+    prompt_hash = prompts.hash(told)
     begun = TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash, input_tokens=estimate, call_id=owner)
     started: Any = run.emit(begun, frame)
     await run.journal.commit()
@@ -125,13 +127,20 @@ def _turn_failed(error: str, error_type: str) -> TurnFailedError:
 
 
 def _turn_failed_again(recorded: RunFailed) -> TurnFailedError:
-    """The recorded failure, with what the provider raised behind it."""
-    failed = _turn_failed(recorded.error, recorded.error_type)
-    if recorded.cause is not None:
-        cause = rebuild(recorded.cause)
-        gone = isinstance(cause, RecordedEffectError)  # the class of another adapter, which today's agent does not load
-        failed.__cause__ = ProviderError(recorded.cause.message, **vars(cause)) if gone else cause
+    """The recorded failure, with what the provider raised behind it. Its type follows from that, as it did live."""
+    if recorded.cause is None:  # the original's, or nothing that an adapter raised
+        return _turn_failed(recorded.error, "internal" if recorded.error_type == "internal" else "provider")
+    cause = rebuild(recorded.cause)
+    if isinstance(cause, RecordedEffectError):  # the class of another adapter, which today's agent does not load
+        cause = ProviderError(recorded.cause.message, **vars(cause))
+    failed = _turn_failed(recorded.error, _type_of(cause))
+    failed.__cause__ = cause
     return failed
+
+
+def _type_of(cause: BaseException) -> str:
+    """The error type of a run whose turn this ended."""
+    return "internal" if isinstance(cause, InvalidStreamError | MissingRawResponseHashError) else "provider"
 
 
 # --- live
@@ -146,8 +155,7 @@ async def _live_turn(frame: Frame, request: Request, turn_id: str) -> Turn:
         run.emit(message, frame)
         status = "ok"
     except ProviderError as error:
-        internal = isinstance(error, InvalidStreamError | MissingRawResponseHashError)
-        raise _turn_failed(_texts.said(error), "internal" if internal else "provider") from error
+        raise _turn_failed(_texts.said(error), _type_of(error)) from error
     finally:
         run.metrics.provider_called(request.model, status, time.monotonic() - began)
     return Turn(message=decoded(message), reasoning=response.reasoning)
@@ -280,7 +288,7 @@ def _recorded_turn(frame: Frame, journal: ReplayJournal | TailJournal) -> Turn:
             case AssistantMessageCompleted():
                 return Turn(message=_priced(frame, journal, recorded), reasoning=tuple(reasoning))
             case BudgetExceeded(where="mid_stream") if recorded.limit != "wall_clock":
-                frame.run.meter.observe(journal.take(frame))
+                frame.run.emit(frame.run.meter.tripped_again(recorded), frame)
                 raise _tripped(recorded)
             case _:
                 raise _no_answer(frame, journal)

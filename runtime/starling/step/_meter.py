@@ -6,7 +6,7 @@ resumed runs count alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from starling.budget import cost_usd
@@ -114,6 +114,20 @@ class Meter:
             partial_tokens=usage.output_tokens,
             partial_input_tokens=usage.input_tokens if limit == "usd" else 0,
         )
+
+    def tripped_again(self, recorded: BudgetExceeded) -> BudgetExceeded:
+        """A recorded trip as today's budget would tell it: what was used then is the environment's, the limit is not.
+
+        An axis that is not limited today has no name there.
+        """
+        budget = self.budget
+        where, cap = {
+            "input_tokens": ("pre_call", budget.max_input_tokens if budget else 0),
+            "output_tokens": ("mid_stream", budget.max_output_tokens if budget else 0),
+            "usd": ("mid_stream", budget.max_usd if budget else 0.0),
+            "wall_clock": ("mid_stream", budget.wall_clock_ms if budget else 0),
+        }.get(recorded.limit, (recorded.where, 0))
+        return replace(recorded, limit=recorded.limit if cap else "", cap=float(cap), where=where)
 
     def _tripped_axis(self, usage: Usage) -> tuple[str, float, float] | None:
         if self.budget is None:

@@ -13,6 +13,9 @@ goes, and `deprecate_patch` takes the place of `patched`; once no recording has 
 from __future__ import annotations
 
 import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starling import ambient
@@ -82,5 +85,13 @@ def _report(frame: Frame, patch_id: str, *, deprecated: bool, needed: bool) -> N
     session = ambient.active()
     if frame.run.journal.replaying and session is not None and session.replaying:
         caller = sys._getframe(2)  # the code that asked `patched` or `deprecate_patch`
-        where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        file = caller.f_code.co_filename
+        where = "" if _is_pythons(file) else f"{file}:{caller.f_lineno}"
         session.patch_used(ambient.PatchUse(patch_id=patch_id, where=where, deprecated=deprecated, needed=needed))
+
+
+@cache
+def _is_pythons(file: str) -> bool:
+    """Whether a file is Python's own, as that of a thread is which was told to ask; not one that is installed there."""
+    path, inside = Path(file), map(sysconfig.get_path, ("stdlib", "platstdlib"))
+    return any(map(path.is_relative_to, inside)) and "site-packages" not in path.parts

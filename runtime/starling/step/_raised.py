@@ -36,13 +36,13 @@ class Raised:
         return f"{said} ({self.file}:{self.line}, in {self.function})" if self.file else said
 
 
-def raised_by(error: BaseException) -> Raised:
-    """Where an exception comes from. Its text is left out: what may be shown of that, a redaction says."""
+def raised_by(error: BaseException, *, text: str = "") -> Raised:
+    """Where an exception comes from. What may be shown of its text a redaction says, so the caller gives that."""
     name = type(error).__qualname__.rpartition("<locals>.")[2]
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         if _is_users(frame.f_code.co_filename):
-            return Raised(type=name, file=frame.f_code.co_filename, line=line, function=frame.f_code.co_name)
-    return Raised(type=name)
+            return Raised(type=name, text=text, file=frame.f_code.co_filename, line=line, function=frame.f_code.co_name)
+    return Raised(type=name, text=text)
 
 
 @cache

@@ -15,19 +15,23 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from starling.errors import NondeterminismError
 from starling.event import (
     AssistantMessageCompleted,
     BudgetExceeded,
+    RunCancelled,
     SideEffectRecorded,
     ToolCallFailed,
     ToolCallScheduled,
     TurnStarted,
 )
+from starling.step import _texts
 from starling.step._handover import Handover
 from starling.step._interruption import cuts_short
 from starling.step._order import Order
+from starling.step._raised import raised_by
 from starling.step._recorded_effects import RecordedEffects
-from starling.step._redaction import redacted_request
+from starling.step._redaction import redacted, redacted_request
 from starling.step._reproduction import Reproduction
 from starling.step._served import SERVED
 
@@ -35,8 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starling.ambient import ReplayOptions
-    from starling.errors import NondeterminismError
-    from starling.event import Event, Payload, Terminal, ToolCallCompleted
+    from starling.event import Event, Payload, RunStarted, Terminal, ToolCallCompleted
     from starling.provider import Request
     from starling.step._dialect import Dialect
     from starling.step._divergence import Divergence, Explanation
@@ -292,6 +295,37 @@ class ReplayJournal:
             self._order.ended(frame)
             return recorded
 
+    async def broken_off(self, frame: Frame, attempt: int, error: BaseException) -> BaseException:
+        """A divergence where the recorded attempt came to something; that itself where it ended the run then, too.
+
+        A KeyboardInterrupt is obeyed in any case. The divergence is kept, should somebody catch it.
+        """
+        await self.turn_to_end(frame, attempt)
+        interrupts = isinstance(error, KeyboardInterrupt)
+        if isinstance(frame.failure, NondeterminismError) and not interrupts:
+            return frame.failure
+        with self._lock:
+            index = frame.node.outcomes.get(attempt)
+            if index is None and self._progress.next_own(frame.node) is None:
+                return error
+            frame.raised = raised_by(error, text=self._redacted_text(frame, attempt, error))
+            reason = _texts.interrupted_reason(type(error).__name__)
+            produced = RunCancelled(reason=reason, merkle_root=None, duration_ms=0)
+            found = self._recording.diverge(frame.node, index, produced, frame)
+            if not interrupts:
+                return found
+            self._compared.failure = self._compared.failure or found
+            return error
+
+    def _redacted_text(self, frame: Frame, attempt: int, error: BaseException) -> str:
+        """What an exception says, as the log would have it if it were a tool's failure."""
+        said = ToolCallFailed(
+            call_id=frame.call_id, error=_texts.said(error), error_type="panic", duration_ms=0, attempt=attempt
+        )
+        told = redacted(said, self.options.redact)
+        assert isinstance(told, ToolCallFailed)  # a redaction keeps the kind
+        return told.error
+
     def open_attempt(self, frame: Frame) -> int:  # noqa: ARG002
         """None: an outcome that the environment caused is taken from the recording."""
         return 0
@@ -350,6 +384,11 @@ class ReplayJournal:
         if self.dialect.owned_effects:
             return None
         return sorted(range(len(frames)), key=lambda position: frames[position].node.last_outcome)
+
+    def not_recorded(self, frame: Frame, started: RunStarted, reason: str) -> NondeterminismError:
+        """Code in this frame has started a run that the recording lacks: it gets no further here."""
+        with self._lock:
+            return self._recording.diverge(self._cursor.owner(frame), None, started, frame, reason=reason)
 
     # --- effects
 

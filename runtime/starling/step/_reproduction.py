@@ -6,6 +6,7 @@ it holds the replay's lock.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starling.event import ToolCallScheduled
@@ -99,10 +100,11 @@ class Reproduction:
             self._watch(index, today, divergence)
 
     def diverge(
-        self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None
+        self, node: Node, index: int | None, produced: Payload, frame: Frame | None = None, *, reason: str = ""
     ) -> NondeterminismError:
-        """Nothing more can be reproduced there."""
-        return self.compared.latched(self._differs(node, index, produced, frame), frame)
+        """Nothing more can be reproduced there. ``reason``: if more is known than the two payloads tell."""
+        divergence = self._differs(node, index, produced, frame)
+        return self.compared.latched(replace(divergence, reason=reason) if reason else divergence, frame)
 
     def _differs(self, node: Node, index: int | None, produced: Payload, frame: Frame | None) -> Divergence:
         """Report against the first event of this node that was not reproduced, which may precede ``index``."""

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from starling.provider._request_hash import PromptHasher
 from starling.step._meter import Meter
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ class Run:
         clock: Unix nanoseconds, for `step.now`. random: 64 random bits, for `step.random`.
         open_calls: the ids, chosen by the model or by code, of calls that have not ended.
         turn: held while a model call is under way.
-        prompts: hashes the requests; used by whoever holds ``turn``.
         started_ns: monotonic nanoseconds at the start of this process's part of the run.
     """
 
@@ -80,7 +78,6 @@ class Run:
     started_ns: int = field(default_factory=time.monotonic_ns)
     open_calls: set[str] = field(default_factory=set)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    prompts: PromptHasher = field(default_factory=PromptHasher)
     _commits: set[asyncio.Task[None]] = field(default_factory=set)
 
     def emit(self, payload: Payload, frame: Frame | None = None) -> Payload:

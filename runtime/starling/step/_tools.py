@@ -21,7 +21,7 @@ from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame, leave
 from starling.step._interruption import Interruption
-from starling.step._invoke import OF_THE_RUN, Failure, outcome_of, times_cancelled
+from starling.step._invoke import OF_THE_RUN, BrokenOff, Failure, outcome_of, times_cancelled
 from starling.step._raised import raised_by
 from starling.tool import CallPolicy, call_policy, default_backoff
 
@@ -317,11 +317,13 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     finally:
         leave(token)
         frame.strand = None  # its context holds the frame; without this, only the garbage collector would free the two
+    if isinstance(produced, BrokenOff):
+        raise await run.journal.broken_off(frame, attempt, produced.exception)
     await run.journal.turn_to_end(frame, attempt)
     if frame.failure is not None:
         raise frame.failure  # the tool swallowed a divergence or a write error
     elapsed = _elapsed_ms(began)
-    if isinstance(produced, Failure) and run.journal.replaying:
+    if isinstance(produced, Failure) and run.journal.replaying and produced.kind != "timeout":  # nobody raised that
         frame.raised = raised_by(produced.exception)
     final = not (isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool))
     recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=final)))

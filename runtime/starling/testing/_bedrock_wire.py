@@ -7,7 +7,6 @@ JSON payload, and checksums over the lengths and over the whole.
 
 from __future__ import annotations
 
-import json
 from binascii import crc32
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from starling.provider import (
     UsageChunk,
 )
 from starling.testing._script import Do, Fail, Hang
-from starling.testing._wire import Wire, last_usage, no_words, pieces
+from starling.testing._wire import Wire, json_bytes, last_usage, no_words, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,8 +106,7 @@ def _exception(failure: Fail) -> bytes:
 
 
 def _json_message(headers: Mapping[str, str], kind: str, body: Any) -> bytes:
-    payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    return event_message({**headers, ":content-type": "application/json", ":message-type": kind}, payload)
+    return event_message({**headers, ":content-type": "application/json", ":message-type": kind}, json_bytes(body))
 
 
 def _header(name: str, value: str) -> bytes:

@@ -62,7 +62,7 @@ class ScriptedProvider(Script):
 
     def capabilities(self) -> Capabilities:
         """What a script can hold. What a request asks for is ignored: the script is the answer."""
-        return Capabilities(tools=True, reasoning=True, request_id=True)
+        return Capabilities(tools=True, reasoning=True, reasoning_signatures=True, request_id=True)
 
     def reset(self) -> None:
         """Forget the requests and play from the first turn again."""

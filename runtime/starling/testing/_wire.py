@@ -18,7 +18,7 @@ from starling.testing._script import Do, Hang, Turn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Part", "ReceivedRequest", "Reply", "Wire", "last_usage", "no_words", "pieces", "sse_event"]
+__all__ = ["Part", "ReceivedRequest", "Reply", "Wire", "json_bytes", "last_usage", "no_words", "pieces", "sse_event"]
 
 Part: TypeAlias = bytes | Hang | Do
 """A piece of a streamed body, or what the server does at that point."""
@@ -111,7 +111,15 @@ class Wire:
 def sse_event(body: Any, *, name: str = "") -> bytes:
     """One server-sent event that holds JSON."""
     head = f"event: {name}\n".encode() if name else b""
-    return head + b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return head + b"data: " + json_bytes(body) + b"\n\n"
+
+
+def json_bytes(body: Any) -> bytes:
+    """JSON as vendors stream it. What has no UTF-8, half of a surrogate pair, is escaped."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
 
 
 def pieces(text: str, length: int) -> list[str]:

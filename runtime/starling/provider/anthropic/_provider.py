@@ -12,13 +12,14 @@ from starling.provider._adapter import Adapter
 from starling.provider._credentials import check_key, key_from
 from starling.provider._loop_clients import LoopClients
 from starling.provider._sdk import require_sdk
-from starling.provider._stainless import NO_RETRIES, sdk_failure, streamed
+from starling.provider._stainless import NO_RETRIES, own_http_client, sdk_failure, streamed
+from starling.provider._timeouts import check_timeout
 from starling.provider._types import Capabilities, ProviderInfo
 from starling.provider.anthropic._request import create_arguments
 from starling.provider.anthropic._stream import MessageReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from anthropic import AsyncAnthropic
 
@@ -53,6 +54,7 @@ class Anthropic(Adapter):
 
     Raises:
         AuthError: no key, and none of what makes one unnecessary (a base URL, a replay).
+        AgentConfigError: a timeout that is no number of seconds.
         MissingExtraError: the ``anthropic`` package is not installed.
     """
 
@@ -69,6 +71,7 @@ class Anthropic(Adapter):
         __tracebackhide__ = True
         info = ProviderInfo(id=provider_id, api_version=api_version)
         super().__init__(info, secret=key_from(api_key, _KEY_VARIABLE))
+        check_timeout(timeout)
         self._own_url = base_url or os.environ.get(_BASE_URL_VARIABLE, "")
         options = {
             # The SDK would look for missing credentials in many places; "" was a decision, and the header is left out.
@@ -80,7 +83,10 @@ class Anthropic(Adapter):
             **NO_RETRIES,
             **({} if timeout is None else {"timeout": timeout}),
         }
-        self._clients = LoopClients(partial(_build_client, options), None if http_client else _close_client)
+        own_client = partial(
+            own_http_client, provider=provider_id, request_id_header=_REQUEST_ID_HEADER, secret=self._secret
+        )
+        self._clients = LoopClients(partial(_build_client, options, own_client), None if http_client else _close_client)
         if not ambient.may_build_without_key():
             self._require_credentials()
             _sdk()
@@ -88,7 +94,13 @@ class Anthropic(Adapter):
     def capabilities(self) -> Capabilities:
         """What this wire supports: everything that is asked about."""
         return Capabilities(
-            tools=True, tool_choice=True, reasoning=True, stop_sequences=True, cache_control=True, request_id=True
+            tools=True,
+            tool_choice=True,
+            reasoning=True,
+            reasoning_signatures=True,
+            stop_sequences=True,
+            cache_control=True,
+            request_id=True,
         )
 
     async def aclose(self) -> None:
@@ -131,8 +143,9 @@ class Anthropic(Adapter):
         )
 
 
-def _build_client(options: Mapping[str, Any]) -> AsyncAnthropic:
-    client: AsyncAnthropic = _sdk().AsyncAnthropic(**options)
+def _build_client(options: Mapping[str, Any], own_client: Callable[[Any], Any]) -> AsyncAnthropic:
+    sdk = _sdk()
+    client: AsyncAnthropic = sdk.AsyncAnthropic(**{**options, "http_client": options["http_client"] or own_client(sdk)})
     return client
 
 

@@ -148,7 +148,7 @@ class MessageReader(EventReader):
 
     def _stop(self, block: _Block) -> Iterator[Chunk]:
         if block.signature:
-            yield ReasoningChunk(signature=block.signature.encode())
+            yield ReasoningChunk(signature=self._signature(block.signature))
         if block.arguments:
             yield ToolUseDelta(call_id=block.call_id, args=block.arguments)
         if block.call_id:
@@ -169,7 +169,7 @@ class MessageReader(EventReader):
 
     def _usage(self, reported: dict[str, Any]) -> Iterator[Chunk]:
         """The counts so far: an event states those that changed, and null for others."""
-        stated = {name: count for name, count in reported.items() if isinstance(count, int)}
+        stated = {name: self._count(reported, name) for name in _COUNTS.values() if reported.get(name) is not None}
         if stated:
             self._counts |= stated
             yield UsageChunk(usage=Usage(**{ours: self._counts.get(theirs, 0) for ours, theirs in _COUNTS.items()}))

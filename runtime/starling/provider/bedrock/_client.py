@@ -13,6 +13,7 @@ from starling.provider._sdk import require_sdk
 from starling.provider._vendor_errors import other_error
 from starling.provider.bedrock._connections import watch_connections
 from starling.provider.bedrock._errors import sdk_failure
+from starling.provider.bedrock._refusals import note_refusals
 
 __all__ = ["KEY_VARIABLE", "SharedClient"]
 
@@ -127,6 +128,7 @@ class SharedClient:
             config=self._full_config(),
         )
         watch_connections(client)
+        note_refusals(client)
         return client
 
     def _full_config(self) -> Any:

@@ -88,6 +88,17 @@ class _WatchedConnection:
             line.take(self)
 
 
+class _StayingPool:
+    """Before a pool class of the SDK's: takes a redirect for the answer that it is.
+
+    The SDK follows none, but prepares for it, and fails over its own headers where the answer is a 303.
+    """
+
+    def urlopen(self, *args: Any, **options: Any) -> Any:
+        """Send a request, and no other."""
+        return super().urlopen(*args, **{**options, "redirect": False})  # type: ignore[misc]
+
+
 def watch_connections(client: Any) -> None:
     """Let a client's future connections be hung up by their `Line`, those through proxies included."""
     client._endpoint.http_session._pool_classes_by_scheme.update(_pool_classes())
@@ -104,7 +115,7 @@ def _pool_classes() -> dict[str, type]:
 
 def _pool_class(pool: type, connection: type) -> type:
     watched = type(f"Watched{connection.__name__}", (_WatchedConnection, connection), {})
-    return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": watched})
+    return type(f"Watched{pool.__name__}", (_StayingPool, pool), {"ConnectionCls": watched})
 
 
 def _shut_down(sock: Any) -> None:

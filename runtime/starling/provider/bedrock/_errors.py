@@ -12,7 +12,7 @@ from starling.provider._vendor_errors import error_from_status, redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STREAM_ERRORS", "error_name", "sdk_failure"]
+__all__ = ["STREAM_ERRORS", "error_name", "refusal", "sdk_failure"]
 
 _NAMED: dict[str, type[ProviderError]] = {
     "throttlingException": RateLimitError,
@@ -69,6 +69,18 @@ def sdk_failure(error: Exception, *, provider: str, secret: str) -> ProviderErro
         text = "; ".join(f"the SDK refuses the request: {redact(str(error), secret)}".splitlines())
         return ProviderError(provider_error_text(provider, text), provider=provider)
     return None
+
+
+def refusal(status: int, message: str, headers: Mapping[str, str], *, provider: str, secret: str) -> ProviderError:
+    """The error of an answer that the SDK could not read.
+
+    Args:
+        headers: the answer's, names in lower case; one of them names the exception.
+    """
+    code = headers.get("x-amzn-errortype", "").partition(":")[0].rpartition("#")[2]
+    about = {"HTTPStatusCode": status, "HTTPHeaders": headers}
+    error = {"Code": code, "Message": message}
+    return _client_error({"Error": error, "ResponseMetadata": about}, provider=provider, secret=secret)
 
 
 def _client_error(response: Mapping[str, Any], *, provider: str, secret: str) -> ProviderError:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from starling import ambient
 from starling.provider._adapter import Adapter, read_answer, require_event_stream
+from starling.provider._timeouts import check_timeout
 from starling.provider._types import Capabilities, ProviderInfo
 from starling.provider.bedrock._client import KEY_VARIABLE, SharedClient
 from starling.provider.bedrock._errors import sdk_failure
 from starling.provider.bedrock._reading import Reading, answer_of
+from starling.provider.bedrock._refusals import named_refusals
 from starling.provider.bedrock._request import converse_arguments
 from starling.provider.bedrock._stream import ConverseReader
 
@@ -50,6 +52,7 @@ class Bedrock(Adapter):
     Raises:
         AuthError: no credentials, and no replay that would make them unnecessary.
         ProviderError: no region.
+        AgentConfigError: a timeout that is no number of seconds.
         MissingExtraError: the ``boto3`` package is not installed.
     """
 
@@ -68,6 +71,7 @@ class Bedrock(Adapter):
         super().__init__(
             ProviderInfo(id=provider_id, api_version=api_version), secret=os.environ.get(KEY_VARIABLE, "").strip()
         )
+        check_timeout(timeout)
         self._client = SharedClient(
             session=session,
             region=region or "",
@@ -82,7 +86,13 @@ class Bedrock(Adapter):
     def capabilities(self) -> Capabilities:
         """What this wire supports; not every model behind it does."""
         return Capabilities(
-            tools=True, tool_choice=True, reasoning=True, stop_sequences=True, cache_control=True, request_id=True
+            tools=True,
+            tool_choice=True,
+            reasoning=True,
+            reasoning_signatures=True,
+            stop_sequences=True,
+            cache_control=True,
+            request_id=True,
         )
 
     async def aclose(self) -> None:
@@ -104,7 +114,9 @@ class Bedrock(Adapter):
 
     def _ask(self, arguments: dict[str, Any]) -> Answer:
         """Send the request and wait for the answer to begin; blocks. Looks for credentials if nobody has yet."""
-        return answer_of(self._client.get().converse_stream(**arguments))
+        client = self._client.get()
+        with named_refusals(provider=self._info.id, secret=self._secret):
+            return answer_of(client.converse_stream(**arguments))
 
     def _failure(self, error: Exception, request_id: str) -> ProviderError | None:
         del request_id  # the vendor repeats it in its errors

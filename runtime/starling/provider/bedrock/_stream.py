@@ -83,7 +83,7 @@ class ConverseReader(EventReader):
                 yield from self._open(body)
                 yield from self._start(self._block(body), self._object(body, "start"))
             case {"contentBlockStop": body}:
-                yield from self._stop(self._count(body, "contentBlockIndex"))
+                yield from self._stop(self._position(body, "contentBlockIndex"))
             case {"messageStop": body}:
                 yield from self._stop_all(list(self._blocks))
                 self._stop_reason = self._text(body, "stopReason")
@@ -102,11 +102,11 @@ class ConverseReader(EventReader):
     # --- blocks
 
     def _block(self, body: dict[str, Any]) -> _Block:
-        return self._blocks[self._count(body, "contentBlockIndex")]
+        return self._blocks[self._position(body, "contentBlockIndex")]
 
     def _open(self, body: dict[str, Any]) -> Iterator[Chunk]:
         """Make sure that there is the block an event belongs to. A new one ends the reasoning before it."""
-        index = self._count(body, "contentBlockIndex")
+        index = self._position(body, "contentBlockIndex")
         if index not in self._blocks:
             yield from self._stop_all([other for other, block in self._blocks.items() if not block.call_id])
             self._blocks[index] = _Block()
@@ -154,7 +154,7 @@ class ConverseReader(EventReader):
         if block.call_id:
             yield ToolUseEnd(call_id=block.call_id)
         if block.signature:
-            yield ReasoningChunk(signature=block.signature.encode())
+            yield ReasoningChunk(signature=self._signature(block.signature))
         if block.redacted:
             yield RedactedThinkingChunk(text=b64encode(block.redacted).decode())
 

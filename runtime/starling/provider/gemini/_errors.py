@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starling.errors import AuthError, ProviderError, RateLimitError, ServerError
 from starling.provider._errors import provider_error_text, wrap_http_status
-from starling.provider._vendor_errors import redact, retry_after_s, vendor_message
+from starling.provider._vendor_errors import redirection, retry_after_s, vendor_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,8 @@ def error_from_google(
     """
     report = _report(body)
     status = status or _status(report)
-    message = redact(vendor_message(body) or "the vendor reported an error without a message", secret)
+    said = (status and redirection(status, headers)) or body
+    message = vendor_words(said, "the vendor reported an error without a message", secret)
     wait_s = retry_after_s(headers)
     wait_s = _retry_delay_s(report) if wait_s is None else wait_s
     kind = _CLASSES.get(str(report.get("status")), ProviderError) if status is None else None

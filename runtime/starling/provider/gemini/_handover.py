@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from starling.provider._vendor_errors import unread_body
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from starling.errors import ProviderError
 
 __all__ = ["Handover", "answered", "no_http_client", "own_http_client"]
 
@@ -31,11 +36,13 @@ class Handover(httpx2.AsyncClient):
     Args:
         inner: sends the requests; an ``AsyncClient`` of httpx2 or of httpx.
         timeout: seconds for each step of a request; None leaves them to ``inner``.
+        refusal: makes the error of an answer other than 200, from its body, ``status=`` and ``headers=``.
     """
 
-    def __init__(self, inner: Any, timeout: float | None) -> None:
+    def __init__(self, inner: Any, timeout: float | None, refusal: Callable[..., ProviderError]) -> None:
         super().__init__(transport=httpx2.AsyncBaseTransport())  # never used; the default would load certificates
         self._inner = inner
+        self._refusal = refusal
         self._own_timeout = {} if timeout is None else {"timeout": timeout}
 
     def build_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -44,12 +51,29 @@ class Handover(httpx2.AsyncClient):
         return self._inner.build_request(*args, **kept, **self._own_timeout)
 
     async def send(self, request: Any, *, stream: bool = False, **kwargs: Any) -> Any:
-        """Send the request; an answer other than 200 is the SDK's to read."""
-        response = await self._inner.send(request, stream=stream, **kwargs)
+        """Send the request, and no other to where the answer may point. What is not 200 is the SDK's to read.
+
+        Raises:
+            ProviderError: it is not 200, and the SDK could not read it.
+        """
+        response = await self._inner.send(request, stream=stream, **{**kwargs, "follow_redirects": False})
         if response.status_code != 200:
+            await self._require_readable(response)
             return response
         _kept.get().append(response)
         return httpx2.Response(200)
+
+    async def _require_readable(self, refused: Any) -> None:
+        """The SDK reads a refusal's body before it says anything of the status: a body that it cannot read hides it."""
+        body = None
+        try:
+            body = await refused.aread()
+            refused.json()
+        except JSONDecodeError:
+            return  # taken for text
+        except Exception as error:
+            said = unread_body(error) if body is None else body.decode(errors="replace")
+            raise self._refusal(said, status=refused.status_code, headers=refused.headers) from error
 
 
 def own_http_client(timeout: float | None) -> Any:

@@ -15,6 +15,7 @@ from starling.provider._credentials import check_key, key_from
 from starling.provider._errors import provider_error_text
 from starling.provider._loop_clients import LoopClients
 from starling.provider._sdk import require_sdk
+from starling.provider._timeouts import check_timeout
 from starling.provider._types import Capabilities, ProviderInfo
 from starling.provider._vendor_errors import redact
 from starling.provider.gemini._errors import error_from_google, refused_by_sdk
@@ -22,7 +23,7 @@ from starling.provider.gemini._request import first_free_number, generate_argume
 from starling.provider.gemini._stream import AnswerReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from starling.provider._adapter import Reader
     from starling.provider._chunks import Chunk
@@ -54,6 +55,7 @@ class Gemini(Adapter):
 
     Raises:
         AuthError: no key, and no recording is being replayed.
+        AgentConfigError: a timeout that is no number of seconds.
         MissingExtraError: the ``google-genai`` package is not installed.
     """
 
@@ -70,12 +72,16 @@ class Gemini(Adapter):
         __tracebackhide__ = True
         info = ProviderInfo(id=provider_id, api_version=api_version)
         super().__init__(info, secret=key_from(api_key, _OTHER_KEY_VARIABLE, _KEY_VARIABLE))
+        check_timeout(timeout)
         options = {
             "api_key": self._secret,
             "base_url": base_url or os.environ.get(_BASE_URL_VARIABLE) or _HOST,
             "api_version": api_version,
         }
-        self._clients = LoopClients(partial(_build, options, http_client, timeout), None if http_client else _close)
+        refusal = partial(error_from_google, provider=provider_id, request_id="", secret=self._secret)
+        self._clients = LoopClients(
+            partial(_build, options, http_client, timeout, refusal), None if http_client else _close
+        )
         if not ambient.may_build_without_key():
             self._require_credentials()
             _sdk()
@@ -85,7 +91,14 @@ class Gemini(Adapter):
 
         The parameter that names one is ``cached_content``.
         """
-        return Capabilities(tools=True, tool_choice=True, reasoning=True, stop_sequences=True, request_id=True)
+        return Capabilities(
+            tools=True,
+            tool_choice=True,
+            reasoning=True,
+            reasoning_signatures=True,
+            stop_sequences=True,
+            request_id=True,
+        )
 
     async def aclose(self) -> None:
         """Close this event loop's connections. The adapter may be used again afterwards."""
@@ -157,7 +170,9 @@ class _Line:
     http: Any
 
 
-def _build(options: Mapping[str, Any], http_client: Any, timeout: float | None) -> _Line:
+def _build(
+    options: Mapping[str, Any], http_client: Any, timeout: float | None, refusal: Callable[..., ProviderError]
+) -> _Line:
     from starling.provider.gemini._handover import Handover, no_http_client, own_http_client
 
     http = http_client or own_http_client(timeout)
@@ -168,7 +183,7 @@ def _build(options: Mapping[str, Any], http_client: Any, timeout: float | None) 
             "base_url": options["base_url"],
             "api_version": options["api_version"],
             "retry_options": _NO_RETRIES,
-            "httpx_async_client": Handover(http, timeout),
+            "httpx_async_client": Handover(http, timeout, refusal),
             "httpx_client": no_http_client(),
         },
     )

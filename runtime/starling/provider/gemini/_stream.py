@@ -69,7 +69,7 @@ class _LineKeeper(SSEDecoder):
 
     def finish(self) -> list[bytes]:
         """As its base; a last line without an end may be the end of a report."""
-        self._keep(self._rest)
+        self._keep(self._rest())
         return super().finish()
 
     def _line(self, line: bytes) -> bytes | None:
@@ -138,10 +138,13 @@ class AnswerReader(EventReader):
     # --- candidates and their parts
 
     def _candidate(self, candidate: dict[str, Any]) -> Iterator[Chunk]:
-        if self._count(candidate, "index") != 0:
+        if self._position(candidate, "index") != 0:
             raise self._invalid("there is more than one candidate")
         for part in self._list(self._object(candidate, "content"), "parts"):
-            yield from self._part(part)
+            for chunk in self._part(part):
+                if _goes_on(chunk):
+                    self._finish_reason = ""
+                yield chunk
         self._finish_reason = self._text(candidate, "finishReason") or self._finish_reason
         self._finish_message = self._text(candidate, "finishMessage") or self._finish_message
         self._token = self._bytes(candidate, "continuationToken") or self._token
@@ -228,3 +231,12 @@ class AnswerReader(EventReader):
         return error_from_google(
             report, status=None, headers={}, provider=self.provider, request_id=self.request_id, secret=self.secret
         )
+
+
+def _goes_on(chunk: Chunk) -> bool:
+    """Whether this is more of an answer. A reason to finish that stood before it was none: some gateways send one in
+    events that say nothing yet.
+    """
+    if isinstance(chunk, TextChunk | ReasoningChunk):
+        return bool(chunk.text)
+    return isinstance(chunk, ToolUseStart)

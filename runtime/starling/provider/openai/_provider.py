@@ -12,13 +12,14 @@ from starling.provider._adapter import Adapter
 from starling.provider._credentials import check_key, key_from
 from starling.provider._loop_clients import LoopClients
 from starling.provider._sdk import require_sdk
-from starling.provider._stainless import NO_RETRIES, sdk_failure, streamed
+from starling.provider._stainless import NO_RETRIES, own_http_client, sdk_failure, streamed
+from starling.provider._timeouts import check_timeout
 from starling.provider._types import Capabilities, ProviderInfo
 from starling.provider.openai._request import create_arguments
 from starling.provider.openai._stream import AnswerReader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from openai import AsyncOpenAI
 
@@ -46,6 +47,7 @@ class OpenAI(Adapter):
 
     Raises:
         AuthError: no key, and none of what makes one unnecessary (a base URL, a replay).
+        AgentConfigError: a timeout that is no number of seconds.
         MissingExtraError: the ``openai`` package is not installed.
     """
 
@@ -70,6 +72,7 @@ class OpenAI(Adapter):
         __tracebackhide__ = True
         info = ProviderInfo(id=provider_id, api_version=api_version)
         super().__init__(info, secret=key_from(api_key, self._key_variable))
+        check_timeout(timeout)
         self._own_url = base_url or os.environ.get(self._base_url_variable, "")
         options = {
             # The SDK would take a missing key from the environment; "" was a decision, and the header is left out.
@@ -80,8 +83,11 @@ class OpenAI(Adapter):
             **NO_RETRIES,
             **({} if timeout is None else {"timeout": timeout}),
         }
+        own_client = partial(
+            own_http_client, provider=provider_id, request_id_header=self._request_id_header, secret=self._secret
+        )
         self._clients = LoopClients(
-            partial(_build_client, self._extra, options), None if http_client else _close_client
+            partial(_build_client, self._extra, options, own_client), None if http_client else _close_client
         )
         if not ambient.may_build_without_key():
             self._require_credentials()
@@ -141,8 +147,9 @@ class OpenAI(Adapter):
         return require_sdk("openai", extra=self._extra)
 
 
-def _build_client(extra: str, options: Mapping[str, Any]) -> AsyncOpenAI:
-    client: AsyncOpenAI = require_sdk("openai", extra=extra).AsyncOpenAI(**options)
+def _build_client(extra: str, options: Mapping[str, Any], own_client: Callable[[Any], Any]) -> AsyncOpenAI:
+    sdk = require_sdk("openai", extra=extra)
+    client: AsyncOpenAI = sdk.AsyncOpenAI(**{**options, "http_client": options["http_client"] or own_client(sdk)})
     return client
 
 

@@ -86,7 +86,7 @@ class AnswerReader(EventReader):
 
     def _choices(self, event: dict[str, Any]) -> Iterator[Chunk]:
         for choice in self._list(event, "choices"):
-            if self._count(choice, "index") != 0:
+            if self._position(choice, "index") != 0:
                 raise self._invalid("there is more than one choice")
             yield from self._delta(self._object(choice, "delta"))
             reason = self._text(choice, "finish_reason")

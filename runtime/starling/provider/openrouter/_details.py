@@ -36,13 +36,18 @@ def continues(block: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
 
 
 def mark_of(detail: Mapping[str, Any]) -> bytes:
-    """What a detail says besides its text, as the signature of a block."""
+    """What a detail says besides its text, as the signature of a block.
+
+    Raises:
+        UnicodeEncodeError: it holds half of a surrogate pair, with which it could not be given back.
+    """
     rest = {name: value for name, value in detail.items() if name != text_field(detail.get("type"))}
     if rest == {"type": "reasoning.encrypted"}:
         return b""
     signature = rest.get("signature")
     if rest == {"type": "reasoning.text", "signature": signature} and isinstance(signature, str):
-        return signature.encode(errors="replace")
+        return signature.encode()
+    json.dumps(rest, ensure_ascii=False).encode()  # raises
     return json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -37,7 +37,7 @@ class OpenRouter(OpenAI):
 
     Raises:
         AuthError: no key, and none of what makes one unnecessary (a base URL, a replay).
-        AgentConfigError: an attribution that no HTTP header can carry.
+        AgentConfigError: an attribution that no HTTP header can carry, or a timeout that is no number of seconds.
         MissingExtraError: the ``openai`` package is not installed.
     """
 
@@ -75,7 +75,7 @@ class OpenRouter(OpenAI):
 
     def capabilities(self) -> Capabilities:
         """What this wire supports. Which parameters a model supports differs; see ``provider.require_parameters``."""
-        return replace(super().capabilities(), cache_control=True, states_cost=True)
+        return replace(super().capabilities(), reasoning_signatures=True, cache_control=True, states_cost=True)
 
     def _reader(self) -> Reader:
         return GatewayReader(provider=self._info.id, secret=self._secret)

@@ -81,7 +81,7 @@ class GatewayReader(AnswerReader):
             yield from self._close_block()
         if kind not in READABLE:
             yield from self._close_block()
-            yield RedactedThinkingChunk(text=text, signature=mark_of(piece))
+            yield RedactedThinkingChunk(text=text, signature=self._mark(piece))
             return
         block = self._block or {}
         known = {name: value for name, value in piece.items() if value is not None or name not in block}
@@ -93,7 +93,13 @@ class GatewayReader(AnswerReader):
         """End the open block with what it said besides its text, which may come in its last piece."""
         if self._block is not None:
             block, self._block = self._block, None
-            yield ReasoningChunk(signature=mark_of(block))
+            yield ReasoningChunk(signature=self._mark(block))
+
+    def _mark(self, detail: dict[str, Any]) -> bytes:
+        try:
+            return mark_of(detail)
+        except UnicodeEncodeError as error:
+            raise self._invalid("a reasoning detail is not text (it holds half of a surrogate pair)") from error
 
     # --- usage
 

@@ -36,6 +36,7 @@ from starling.testing.eventlog_contract._following import (
     streams_a_run_that_does_not_exist_yet,
     streams_history_and_ends_at_the_terminal,
     streams_history_then_live,
+    streams_nothing_from_behind_the_end,
 )
 from starling.testing.eventlog_contract._listing import lists_its_runs
 from starling.testing.eventlog_contract._paging import (
@@ -90,6 +91,7 @@ CHECKS: tuple[Check, ...] = (
     refuses_what_does_not_continue_the_tail,
     streams_history_and_ends_at_the_terminal,
     streams_history_then_live,
+    streams_nothing_from_behind_the_end,
     streams_a_run_that_does_not_exist_yet,
     serves_many_followers,
     a_slow_follower_loses_nothing,

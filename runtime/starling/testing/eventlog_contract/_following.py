@@ -19,6 +19,7 @@ __all__ = [
     "streams_a_run_that_does_not_exist_yet",
     "streams_history_and_ends_at_the_terminal",
     "streams_history_then_live",
+    "streams_nothing_from_behind_the_end",
 ]
 
 
@@ -50,6 +51,22 @@ async def streams_history_then_live(factory: Factory) -> None:
         rest = [event async for event in stream]
     assert streamed == events, "live events were lost, doubled or reordered"
     assert rest == [], "the stream went on after the terminal event"
+    await log.close()
+
+
+async def streams_nothing_from_behind_the_end(factory: Factory) -> None:
+    """Whoever asks for what comes after the terminal event is not kept waiting, whether it is there yet or not."""
+    log = factory()
+    events = sample_run("r", 600)
+    await log.append("r", events[:-1])
+    beyond = (len(events) + 1, len(events) + 2, 10_000, 2**63)
+    early = [asyncio.ensure_future(collect(log.stream("r", from_seq))) for from_seq in beyond]
+    await asyncio.sleep(0)
+    await log.append("r", events[-1:])
+    late = [collect(log.stream("r", from_seq)) for from_seq in beyond]
+    async with asyncio.timeout(PATIENCE_S):
+        streamed = await asyncio.gather(*early, *late)
+    assert not any(streamed), "a stream from behind the terminal event gave something"
     await log.close()
 
 
@@ -113,7 +130,7 @@ async def a_cancelled_follower_leaves_the_log_alone(factory: Factory) -> None:
 
 
 async def a_follower_may_ask_for_any_seq(factory: Factory) -> None:
-    """One below the first is the first; one beyond what a database counts to never comes, as the log's end tells."""
+    """One below the first is the first; one beyond what a database counts to never comes, as the run's end tells."""
     log = factory()
     events = sample_run("r", ended=False)
     await log.append("r", events)
@@ -122,8 +139,8 @@ async def a_follower_may_ask_for_any_seq(factory: Factory) -> None:
     await log.append("r", sample_run("r")[len(events) :])
     async with asyncio.timeout(PATIENCE_S):
         assert await everything == sample_run("r"), "a stream from before the first event missed some"
-        await log.close()
         assert await nothing == [], "there is no such event"
+    await log.close()
 
 
 async def followers_end_when_the_log_closes(factory: Factory) -> None:

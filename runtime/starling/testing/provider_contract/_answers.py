@@ -35,6 +35,7 @@ __all__ = [
     "raw_hashes_follow_the_answer",
     "reasoning_arrives",
     "request_ids_are_given",
+    "signatures_arrive",
     "stop_sequences_are_sent",
     "text_arrives_whole",
     "token_counts_arrive",
@@ -53,6 +54,7 @@ TOOLS = tuple(
     )
     for name in ("weather", "clock")
 )
+_SIGNATURE = b"c2lnbmVkLWJ5LXRoZS12ZW5kb3I="
 _TOOL_TURN = (
     Script().text("Looking.").tool_call("weather", {"city": "Zürich ☂"}).tool_call("clock", {"city": "Oslo"}).turns
 )
@@ -157,10 +159,15 @@ async def tool_results_are_given_back(factory: Factory) -> None:
 
 
 async def token_counts_arrive(factory: Factory) -> None:
-    """The last counts reported are those of the whole call. Vendors that report none give zeros."""
-    response = await response_of(factory, Script().text("x").usage(120, 7))
-    reported = response.usage
-    assert reported in (Usage(), Usage(input_tokens=120, output_tokens=7)), f"the counts arrived as {reported}"
+    """The last counts reported are those of the whole call. An adapter whose vendor reports none gives none."""
+    async with factory(Script().text("x").usage(120, 7)) as subject:
+        counted = capabilities(subject).token_counts
+        reported = assemble(await collect(subject.provider)).usage
+    sent = Usage(input_tokens=120, output_tokens=7)
+    assert reported != Usage() or not counted, (
+        "no counts arrived: give a UsageChunk, or say capabilities().token_counts=False; budgets then limit nothing"
+    )
+    assert reported in (Usage(), sent), f"the counts arrived as {reported}"
 
 
 async def reasoning_arrives(factory: Factory) -> None:
@@ -171,6 +178,18 @@ async def reasoning_arrives(factory: Factory) -> None:
         response = assemble(await collect(subject.provider))
     assert "".join(block.content for block in response.reasoning) == "Let me think."
     assert response.text == "Done.", f"the text is {response.text!r}"
+
+
+async def signatures_arrive(factory: Factory) -> None:
+    """A signature arrives with the reasoning that it signs: the vendor refuses a next turn in which it is missing."""
+    async with factory(Script().reasoning("Let me think.", signature=_SIGNATURE).text("Done.")) as subject:
+        supported = capabilities(subject)
+        if not (supported.reasoning and supported.reasoning_signatures):
+            return
+        blocks = assemble(await collect(subject.provider)).reasoning
+    assert [(block.content, block.signature) for block in blocks] == [("Let me think.", _SIGNATURE)], (
+        f"the reasoning and its signature arrived as {blocks}"
+    )
 
 
 async def request_ids_are_given(factory: Factory) -> None:

@@ -1,0 +1,85 @@
+"""Options that say nothing, or not what was meant, are refused before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from starling import replay, replay_all, tool
+from starling.errors import AgentConfigError
+from starling.replay import ReplayOptions, ignorable_paths, replay_stream
+from starling.testing import assert_diverges, assert_replays
+from tests.agent_kit import agent, calls, record
+
+WRONG = {
+    "a policy that is none": ({"tools": "stubb"}, "tools", "'compare', 'run' or 'stub', or a mapping"),
+    "one tool's that is none": ({"tools": {"pay": "stubb"}}, "tools", "got 'stubb' for the tool 'pay'"),
+    "policies without tools": ({"tools": ["stub"]}, "tools", "got ['stub']"),
+    "no policy": ({"tools": None}, "tools", "got None"),
+    "a path below a field": (
+        {"ignore": ("ToolCallCompleted.result.y",)},
+        "ignore",
+        "fields are ignored as a whole, so write 'ToolCallCompleted.result'",
+    ),
+    "an item of a field": ({"ignore": ["RunStarted.tools[0]"]}, "ignore", "so write 'RunStarted.tools'"),
+    "a field that is none": ({"ignore": {"RunCompleted.nope"}}, "ignore", "RunCompleted has duration_ms, final_text, "),
+    "a kind that is none": ({"ignore": ("Nope.x",)}, "ignore", "write Kind.field, such as"),
+    "a kind alone": ({"ignore": ("RunResumed",)}, "ignore", "RunResumed has at_seq, "),
+    "what is no path": ({"ignore": (3,)}, "ignore", "ignore names 3, which is no payload field"),
+    "one text": ({"ignore": "ToolCallCompleted.result"}, "ignore", "got the text 'ToolCallCompleted.result'"),
+    "nothing": ({"ignore": None}, "ignore", "in a list or a set, got None"),
+}
+
+
+@pytest.fixture
+def paid():
+    return []
+
+
+@pytest.fixture
+def wired(paid):
+    @tool
+    def pay() -> str:
+        """Pay."""
+        paid.append("paid")
+        return "paid"
+
+    return lambda: agent(calls("pay"), pay)
+
+
+async def by_stream(log, run_id, today, **options):
+    return [each async for each in replay_stream(log, run_id, today, **options)]
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_wrong_option_is_refused_before_any_tool_runs(wired, paid, case):
+    options, field, words = WRONG[case]
+    recorded = await record(wired())
+    log, run_id = recorded.log, recorded.run_id
+    paid.clear()
+    ways = {
+        "replay": lambda: replay(log, run_id, wired(), **options),
+        "replay_all": lambda: replay_all(log, wired, **options),
+        "replay_stream": lambda: by_stream(log, run_id, wired(), **options),
+    }
+
+    for way in ways.values():
+        with pytest.raises(AgentConfigError) as raised:
+            await way()
+        assert words in raised.value.message
+        assert raised.value.field == field
+    for assertion in (assert_replays, assert_diverges):
+        with pytest.raises(AgentConfigError):
+            assertion(wired(), log, run_id, **options)
+    assert paid == []
+
+
+async def test_whatever_holds_paths_is_taken(wired):
+    recorded = await record(wired())
+
+    for paths in (["RunStarted.goal"], {"RunStarted.goal"}, iter(["RunStarted.goal"]), ignorable_paths()):
+        assert await replay(recorded.log, "run", wired(), ignore=paths) == ()
+
+
+def test_the_value_itself_is_checked():
+    with pytest.raises(AgentConfigError, match="'x', which is no payload field"):
+        ReplayOptions(ignore=frozenset("x"))
