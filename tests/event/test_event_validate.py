@@ -23,6 +23,7 @@ from starling.event import (
     ReasoningEmitted,
     TurnFailed,
     UserMessageAppended,
+    _envelope,
     describe_rules,
     encode_event,
     encode_payload,
@@ -159,6 +160,25 @@ def test_what_is_decoded_in_batches_gets_the_verdict_that_it_would_get_alone(eve
         patch.setattr(_cbor, "load_many", lambda _: None)
         verdicts.add(verdict(changed))
     assert len(verdicts) == 1
+
+
+def test_events_too_large_to_be_decoded_together_are_as_exact_as_small_ones():
+    large = UserMessageAppended(content="x" * 600_000)
+    run = validate_recording(chained([STARTED, large, large, FAILED]))
+    assert run.exact
+    assert run.decode()[1:3] == (large, large)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_event_that_is_too_large_is_corrupt(monkeypatch, at):
+    payloads = [STARTED, NOTE, FAILED]
+    payloads[at - 1] = replace(payloads[at - 1], **{"goal" if at == 1 else "content": "x" * 5000})
+    events = chained(payloads)
+    monkeypatch.setattr(_cbor, "MAX_BYTES", 4000)
+    monkeypatch.setattr(_envelope, "_MAX_BYTES", 4000)
+    with pytest.raises(LogCorruptError, match=r"it is larger than an event may be \(4000 bytes\)") as caught:
+        validate(events)
+    assert (caught.value.run_id, caught.value.seq) == (events[0].run_id, at)
 
 
 def relinked(events: list[Event], kinds: list[int], bodies: list[bytes]) -> list[Event]:

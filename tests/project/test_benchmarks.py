@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import detection, disk
+from benchmarks import _measure, detection, disk
 from benchmarks._measure import Row, compare
 from benchmarks._projects import GOLDEN, Project
 
@@ -93,7 +94,9 @@ def test_what_is_not_installed_is_named(monkeypatch):
         benchmarks._require(["peers"])
 
 
-def test_every_round_compares_both_sides():
+def test_every_round_compares_both_sides(monkeypatch):
+    monkeypatch.setattr(_measure, "ROUND_S", 0.0005)
+    monkeypatch.setattr(_measure, "gc", SimpleNamespace(collect=lambda: None))  # slow among thousands of tests
     called = []
     found = compare(lambda: called.append("subject"), lambda: called.append("baseline"), rounds=3)
     assert set(called) == {"subject", "baseline"}

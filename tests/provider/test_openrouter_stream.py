@@ -181,6 +181,7 @@ def usage(**fields):
         ({"cost": "0.1"}, None),
         ({"cost": True}, None),
         ({"cost": -1}, None),
+        ({"cost": 10**400}, None),
         ({}, None),
     ],
 )

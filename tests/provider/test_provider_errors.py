@@ -213,6 +213,19 @@ def test_a_suppressed_context_is_not_a_cause():
     assert type(classify_transport(error, provider="p")) is ProviderError
 
 
+async def test_what_another_call_failed_with_is_not_the_failure_of_the_one_that_stands_in_for_it():
+    async def asked_instead(second):
+        try:
+            raise wrap_http_status(ConnectionResetError("reset"), 429, provider="first")
+        except RateLimitError:
+            return [chunk async for chunk in second.stream(Request(model="m"))]
+
+    async with OpenAI(base_url="nowhere", api_key="") as second:
+        with pytest.raises(ProviderError, match='provider "openai": unexpected UnsupportedProtocol') as caught:
+            await asked_instead(second)
+    assert type(caught.value) is ProviderError
+
+
 def test_a_cycle_of_causes_ends():
     one, two = ValueError("1"), ValueError("2")
     one.__cause__, two.__cause__ = two, one

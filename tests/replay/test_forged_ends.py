@@ -3,7 +3,7 @@
 import pytest
 
 from starling import Budget, replay, step, tool
-from starling.errors import LogCorruptError
+from starling.errors import InvalidStreamError, LogCorruptError, ServerError
 from starling.event import validate
 from starling.provider import Message, Request
 from starling.testing import ScriptedProvider
@@ -51,6 +51,24 @@ async def test_a_stream_that_broke_the_rules_is_an_internal_failure(error_type):
     await replays(recorded, agent(**options))
     found = await diverges(await forged(recorded, 3, error_type=error_type), agent(**options))
     assert (found.seq, [str(change) for change in found.changes]) == (3, [f"error_type: {error_type!r} -> 'internal'"])
+
+
+@pytest.mark.parametrize(("base", "error_type"), [(InvalidStreamError, "internal"), (ServerError, "provider")])
+async def test_the_type_is_taken_from_the_recording_where_the_class_of_what_was_raised_is_gone(base, error_type):
+    class OfAnAdapter(base):
+        pass
+
+    class Failing(ScriptedProvider):
+        async def stream(self, request):
+            raise OfAnAdapter("broken")
+            yield
+
+    OfAnAdapter.__qualname__ = "OfAnAdapter"
+    OfAnAdapter.__module__ = "an_adapter_that_is_gone"
+    recorded = await record(agent(Failing()))
+    assert recorded.end.error_type == error_type
+    assert recorded.end.cause.type == "an_adapter_that_is_gone.OfAnAdapter"
+    await replays(recorded, agent())
 
 
 async def test_a_provider_that_failed_beside_a_budget_that_tripped_replays():

@@ -295,13 +295,13 @@ async def test_a_refusal_to_reissue_is_the_same_error_and_writes_nothing():
 # --- a run that something else had begun
 
 
-async def begun(log, run_id="earlier", *, ended_calls=True):
+async def begun(log, whole, *, ended_calls=True):
     """What a process before the test left in the log, stamped anew each time."""
-    whole = await record(clerk(MemoryLog()), run_id=run_id)
     cut = whole.seqs("ToolCallCompleted")[-1] if ended_calls else 3
-    chain = Chain(run_id)
+    chain = Chain(whole.run_id)
     stamps = itertools.count(next(_instants))
-    await log.append(run_id, [chain.append(payload, next(stamps)) for payload in _fixed_ids(whole.payloads[:cut])])
+    events = [chain.append(payload, next(stamps)) for payload in _fixed_ids(whole.payloads[:cut])]
+    await log.append(whole.run_id, events)
 
 
 _instants = itertools.count(1_000_000_000, 1_000)
@@ -330,11 +330,11 @@ def _fixed_ids(payloads):
 @pytest.mark.parametrize("ended_calls", [True, False])
 async def test_a_run_that_was_begun_elsewhere_is_recorded_whole_and_plays_back(ended_calls):
     logs = []
+    whole = await record(clerk(MemoryLog()), run_id="earlier")  # once: in which order its calls finish is chance
 
     async def program():
         logs.append(MemoryLog())
-        with ambient.override(RecordingSession()):  # what happens elsewhere is none of the session's business
-            await begun(logs[-1], ended_calls=ended_calls)
+        await begun(logs[-1], whole, ended_calls=ended_calls)
         return await clerk(logs[-1]).resume("earlier")
 
     runs, result = await recorded(program)

@@ -10,7 +10,7 @@ import pytest
 from starling import Budget, MemoryLog, ambient, step, tool
 from starling.agent import CustomLoop, TextDelta
 from starling.errors import LogWriteError, RunFailedError, ToolError, TransientToolError
-from starling.event import encode_payload
+from starling.event import Kind, encode_payload
 from starling.provider import Message, Request
 from starling.provider.openai import OpenAI
 from starling.testing import ScriptedProvider
@@ -565,6 +565,35 @@ async def test_kept_turns_count_towards_the_budget(budget):
         one.actual for one in payloads(runs[0], "BudgetExceeded")
     ]
     assert await replay_failures(session.runs, program) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "before", "today"),
+    [
+        (ScriptedProvider().text("x").usage(10, 50), Budget(max_output_tokens=5), Budget(max_output_tokens=500)),
+        (ScriptedProvider().text("x").usage(10, 50), Budget(max_output_tokens=5), None),
+        (ScriptedProvider().text("x").hang(), Budget(max_wall_clock=0.02), Budget(max_wall_clock=60)),
+    ],
+    ids=["raised", "gone", "time"],
+)
+async def test_a_trip_is_kept_as_it_was_and_never_put_down_to_a_limit_that_did_not_trip(script, before, today):
+    """A changed budget is a difference in the first event; ignored there, it shows where the recording is verified."""
+    model, budget = Model(script), [before]
+
+    async def program():
+        with contextlib.suppress(RunFailedError):
+            await agent(model, budget=budget[0]).run("go")
+
+    ignored = {"ignore": frozenset({"RunStarted.budget"})}
+    runs = await recorded(program)
+    budget[0] = today
+
+    session = await tail(runs, program, **ignored)
+
+    (was,), (now,) = (payloads(run, "BudgetExceeded") for run in (runs[0], session.runs[0]))
+    assert (now.limit, now.cap) == (was.limit, was.cap)
+    (found,) = await replay_failures(session.runs, program, **ignored)
+    assert found.divergence.kind is Kind.BudgetExceeded
 
 
 async def keeps_the_first_turn(kind, model, work, changed):

@@ -69,6 +69,11 @@ async def test_arguments_that_are_not_json_fail_the_call_and_are_kept_as_bytes(r
     await replays(recorded, echoing(raw))
 
 
+async def test_half_a_character_in_them_is_u_fffd_as_in_all_text():
+    recorded = await record(echoing('{"value": "\ud83d'))
+    assert recorded.one("ToolCallScheduled").args == '{"value": "\ufffd'.encode()
+
+
 async def test_a_model_that_is_told_of_its_malformed_arguments_can_mend_them():
     def make():
         script = ScriptedProvider().tool_call("echo", '{"value":').turn()

@@ -259,7 +259,7 @@ def _interrupted_in_recording(run: Run, interruption: Interruption) -> Ending:
     """On replay: the environment ended the recorded run here, and so it ends here."""
     recorded: Any = interruption.payload
     if isinstance(recorded, BudgetExceeded):
-        return replace(_out_of_time(run, recorded), before=run.meter.tripped_again(recorded))
+        return replace(_out_of_time(run, recorded), before=run.tripped_again(recorded))
     if isinstance(recorded, RunCancelled):
         return Ending(terminal=recorded, error=asyncio.CancelledError())
     raise interruption  # a seam: the process ended here without a word, and another one went on

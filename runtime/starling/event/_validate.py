@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from starling import _cbor
 from starling._blake3 import digest
-from starling.errors import LogCorruptError, SchemaVersionMismatchError
+from starling.errors import LogCorruptError, SchemaVersionMismatchError, UnencodableValueError
 from starling.event._codec import is_whole, read_payload, read_whole
 from starling.event._envelope import Linker, encode_event, keep_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
@@ -138,19 +138,28 @@ def _check_envelopes(run: list[Event]) -> list[bytes]:
         raise _corrupt(first, 0, f"seq is {first.seq}, the first must be 1")
     if first.prev_hash:
         raise _corrupt(first, 0, "prev_hash is set, though nothing comes before the first event")
-    run_id, envelope_of = first.run_id, Linker(first.run_id).envelope
-    leaf = digest(encode_event(first))
-    leaves = [leaf]
-    for seq, event in enumerate(run[1:], start=2):
-        kind = event.kind
-        if event.run_id != run_id or event.seq != seq or event.prev_hash != leaf:
-            raise _unlinked(event, seq - 1, run_id)
-        if 0 < kind <= _LAST_KIND:
-            leaf = blake3(envelope_of(seq, leaf, event.ts, kind, event.payload)).digest()
-        else:
-            leaf = digest(encode_event(event))
-        keep_hash(event, leaf)
-        leaves.append(leaf)
+    return _check_links(first, run)
+
+
+def _check_links(event: Event, run: list[Event]) -> list[bytes]:
+    """The hash of each event of a run that begins with this one."""
+    run_id, envelope_of = event.run_id, Linker(event.run_id).envelope
+    try:
+        leaf = digest(encode_event(event))
+        leaves = [leaf]
+        for seq, event in enumerate(run[1:], start=2):  # noqa: PLR1704 - the handler speaks of the one at hand
+            kind = event.kind
+            if event.run_id != run_id or event.seq != seq or event.prev_hash != leaf:
+                raise _unlinked(event, seq - 1, run_id)
+            if 0 < kind <= _LAST_KIND:
+                leaf = blake3(envelope_of(seq, leaf, event.ts, kind, event.payload)).digest()
+            else:
+                leaf = digest(encode_event(event))
+            keep_hash(event, leaf)
+            leaves.append(leaf)
+    except UnencodableValueError as exc:
+        what = f"it is larger than an event may be ({_cbor.MAX_BYTES} bytes)"
+        raise _corrupt(event, event.seq - 1, what) from exc
     return leaves
 
 
@@ -193,8 +202,9 @@ def _check_payloads(run: list[Event], payloads: list[Payload | None] | None = No
             if is_whole(kind, found, event.payload, _cbor.WRITE_DEPTH):
                 payload = None if payloads is None else read_whole(kind, found)
             else:
-                lacking.append(event)
-                payload, found = _read(event)
+                payload, found, whole = _read(event)
+                if not whole:
+                    lacking.append(event)
             lifecycle.step(kind, found, event.seq)
         except LogCorruptError as exc:
             raise _corrupt(event, event.seq - 1, str(exc), field=exc.field) from exc
@@ -214,11 +224,10 @@ _BATCH = 64
 """Payloads that are decoded at once: a call saved for each, and what is decoded is small enough to stay in cache."""
 
 
-def _read(event: Event) -> tuple[Payload | None, dict[str, Any]]:
+def _read(event: Event) -> tuple[Payload | None, dict[str, Any], bool]:
     if not 0 < event.kind <= _LAST_KIND:
-        return None, {}
-    payload, found, _ = read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
-    return payload, found
+        return None, {}, False
+    return read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
 
 
 def _check_version(event: Event) -> None:
@@ -246,7 +255,7 @@ def _version(event: Event) -> int | None:
 
 
 def _check_root(event: Event, expected: bytes) -> None:
-    payload, _ = _read(event)
+    payload, _, _ = _read(event)
     stored = payload.merkle_root if isinstance(payload, RunCompleted | RunFailed | RunCancelled) else None
     if stored != expected:
         raise _corrupt(event, event.seq - 1, "merkle_root is not the root over the events before it")

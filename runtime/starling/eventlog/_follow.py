@@ -155,7 +155,7 @@ class _Before:
 
     async def _last_page(self) -> list[Event]:
         while len(page := await self._pages(self._run_id, self._looked_to, PAGE_SIZE)) == PAGE_SIZE:
-            self._looked_to = page[-1].seq + 1
+            self._looked_to = page[-1].seq  # once more, so that the last page is never empty
         return page
 
 

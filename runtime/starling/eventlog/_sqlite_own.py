@@ -40,7 +40,7 @@ __all__ = [
 SEALS_TABLE = "starling_seals"
 
 FIXTURE_TABLE = "starling_fixture"
-"""Present in golden fixtures, which are no logs to write to; the name of their other table begins with it."""
+"""Present in golden fixtures, which are no logs to write to."""
 
 _CREATE: dict[str, str] = {
     FIRST_EVENTS_INDEX: f"INDEX IF NOT EXISTS {FIRST_EVENTS_INDEX} ON {EVENTS_TABLE} (ts, run_id) WHERE seq = 1",
@@ -99,9 +99,7 @@ def cut_run(connection: sqlite3.Connection, run_id: str, before_seq: int) -> int
 
 def strip_fixture(connection: sqlite3.Connection) -> None:
     """Drop what makes a log a golden fixture: a copy that was changed is none."""
-    fixture = [name for (name,) in connection.execute(_NAMES) if name.startswith(FIXTURE_TABLE)]
-    for name in fixture:
-        connection.execute(f'DROP TABLE "{name}"')
+    connection.execute(f"DROP TABLE IF EXISTS {FIXTURE_TABLE}")
 
 
 def check_seal(connection: sqlite3.Connection, path: str, events: Sequence[Event]) -> None:

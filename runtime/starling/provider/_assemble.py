@@ -9,7 +9,7 @@ What belongs here: the order and the shape of chunks. What a call's arguments me
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -257,8 +257,13 @@ def _check_usage(usage: Usage) -> None:
         if not isinstance(count, int) or isinstance(count, bool) or count not in _INT64:
             raise _invalid(f"ChunkUsage with {name} {count!r}, which is not a 64-bit integer")
     cost = usage.cost_usd
-    if cost is not None and not (isinstance(cost, int | float) and math.isfinite(cost)):
+    if cost is not None and not _is_amount(cost):
         raise _invalid(f"ChunkUsage with cost_usd {cost!r}, which is not a finite number")
+
+
+def _is_amount(cost: object) -> bool:
+    """Whether this is a number that a float can hold: neither NaN nor infinite, and no int beyond them."""
+    return isinstance(cost, int | float) and not isinstance(cost, bool) and abs(cost) <= sys.float_info.max
 
 
 def _invalid(problem: str) -> InvalidStreamError:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starling.errors import StarlingError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -81,8 +83,12 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """What an exception was raised from, what it says is its reason (urllib and urllib3 do), the members of a group."""
-    chained = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    """What an exception was raised from, what it says is its reason (urllib and urllib3 do), the members of a group.
+
+    An error of ours that was merely being handled is another call's, behind which this one was tried.
+    """
+    handled = None if isinstance(error.__context__, StarlingError) else error.__context__
+    chained = error.__cause__ or (None if error.__suppress_context__ else handled)
     members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     for found in (chained, getattr(error, "reason", None), *members):
         if isinstance(found, BaseException):

@@ -128,13 +128,13 @@ def _turn_failed(error: str, error_type: str) -> TurnFailedError:
 
 def _turn_failed_again(recorded: RunFailed) -> TurnFailedError:
     """The recorded failure, with what the provider raised behind it. Its type follows from that, as it did live."""
+    said = "internal" if recorded.error_type == "internal" else "provider"
     if recorded.cause is None:  # the original's, or nothing that an adapter raised
-        return _turn_failed(recorded.error, "internal" if recorded.error_type == "internal" else "provider")
+        return _turn_failed(recorded.error, said)
     cause = rebuild(recorded.cause)
-    if isinstance(cause, RecordedEffectError):  # the class of another adapter, which today's agent does not load
-        cause = ProviderError(recorded.cause.message, **vars(cause))
-    failed = _turn_failed(recorded.error, _type_of(cause))
-    failed.__cause__ = cause
+    gone = isinstance(cause, RecordedEffectError)  # the class of another adapter, which today's agent does not load
+    failed = _turn_failed(recorded.error, said if gone else _type_of(cause))
+    failed.__cause__ = ProviderError(recorded.cause.message, **vars(cause)) if gone else cause
     return failed
 
 
@@ -258,7 +258,7 @@ def _recorded_args(text: str) -> Any:
     try:
         return Raw(encode(loads(text, max_depth=MAX_ARGS_DEPTH), max_depth=MAX_ARGS_DEPTH))
     except UnencodableValueError:
-        return text.encode("utf-8", "replace")
+        return written(text).encode()
 
 
 def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
@@ -288,7 +288,7 @@ def _recorded_turn(frame: Frame, journal: ReplayJournal | TailJournal) -> Turn:
             case AssistantMessageCompleted():
                 return Turn(message=_priced(frame, journal, recorded), reasoning=tuple(reasoning))
             case BudgetExceeded(where="mid_stream") if recorded.limit != "wall_clock":
-                frame.run.emit(frame.run.meter.tripped_again(recorded), frame)
+                frame.run.emit(frame.run.tripped_again(recorded), frame)
                 raise _tripped(recorded)
             case _:
                 raise _no_answer(frame, journal)

@@ -14,7 +14,7 @@ from starling.step._meter import Meter
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from starling.event import Payload
+    from starling.event import BudgetExceeded, Payload
     from starling.instrumentation import Metrics
     from starling.provider import Provider
     from starling.step._dialect import Dialect
@@ -85,6 +85,13 @@ class Run:
         recorded = self.journal.emit(payload, frame)
         self.meter.observe(recorded)
         return recorded
+
+    def tripped_again(self, recorded: BudgetExceeded) -> BudgetExceeded:
+        """A recorded trip as it is told again: on replay, as today's budget would; a live run keeps what is recorded.
+
+        That stands in a log then, and a limit that did not trip would be no more than a lie there.
+        """
+        return self.meter.tripped_again(recorded) if self.journal.replaying else recorded
 
     def elapsed_ms(self) -> int:
         """Milliseconds since this process began to execute the run."""

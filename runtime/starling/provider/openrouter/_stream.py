@@ -6,7 +6,7 @@ the usage, an id in every event, and failures of the vendor behind it reported w
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -120,4 +120,4 @@ def _cost_usd(reported: dict[str, Any]) -> float | None:
 def _amount(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    return float(value) if 0 <= value <= sys.float_info.max else None  # NaN is not, nor what is too large
