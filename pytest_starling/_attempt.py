@@ -54,6 +54,7 @@ class Attempt:
         problem: why nothing can be replayed, or recorded. A failure of the test once it asks for a run.
         failure: why the test fails, once that is known.
         passed: every phase that was reported so far passed.
+        cut_short: the runs that were going on when the test's own function failed; what they come to is a consequence.
         broken_setup: a fixture of the test could not be made, because it asked for a run in vain.
         in_body: the test's own function is under way.
         failed_parts: how many of its subtests failed. parts: their reports that are withheld; see `_parts`.
@@ -82,6 +83,7 @@ class Attempt:
         self.failure: Failure | None = None
         self.passed = True
         self.body_passed = False
+        self.cut_short: frozenset[str] = frozenset()
         self.broken_setup = False
         self.in_body = False
         self.failed_parts = 0
@@ -308,6 +310,21 @@ class Attempt:
         session: Any = self.guard.session
         if session is not None and not self.replaying:
             session.tick()
+
+    def body_failed(self) -> None:
+        """The test's own function failed, not by its golden run. See `is_consequence`."""
+        if self.replaying and self.guard.session is not None:
+            session: Any = self.guard.session
+            self.cut_short = session.running
+
+    def is_consequence(self) -> bool:
+        """Whether nothing was found but that runs stopped which the failing test had left behind."""
+        errors = self.guard.failures
+        return bool(errors) and all(map(self._is_of_a_run_cut_short, errors))
+
+    def _is_of_a_run_cut_short(self, error: BaseException) -> bool:
+        divergences = getattr(error, "divergences", ())
+        return bool(divergences) and all(one.run_id in self.cut_short and one.kind is None for one in divergences)
 
     def finish(self) -> None:
         """Nothing runs any more: recorded runs that were not asked for by now never will be."""

@@ -135,7 +135,7 @@ def _is_path(value: str) -> bool:
 
 
 def forms(value: str) -> Iterator[str]:
-    """A value as it is, and as it stands in JSON inside JSON, URLs, HTML, reprs, hexadecimal and base64."""
+    """A value as it is, and as it stands in JSON inside JSON, URLs, HTML, reprs, escapes, hexadecimal and base64."""
     escaped = {value}
     for _ in range(_JSON_LEVELS):
         yield from escaped
@@ -147,6 +147,7 @@ def forms(value: str) -> Iterator[str]:
     yield html.escape(value)
     for entities in _ENTITIES:
         yield html.escape(value, quote=False).translate(entities)
+    yield from _spelt_out(value)
     yield repr(value)[1:-1]
     data = value.encode("utf-8", "surrogateescape")
     for hexadecimal in (data.hex(), data.hex(":"), data.hex(" ")):
@@ -154,6 +155,16 @@ def forms(value: str) -> Iterator[str]:
         yield hexadecimal.upper()
     for one in {value, *_json_forms(value)}:
         yield from _base64_forms(one.encode("utf-8", "surrogateescape"))
+
+
+def _spelt_out(value: str) -> Iterator[str]:
+    """Every character as an escape of JSON, or as a numeric entity of HTML: some encoders leave none as it is."""
+    units = value.encode("utf-16-be", "surrogatepass")
+    points = [ord(character) for character in value]
+    for digits in ("x", "X"):
+        yield "".join(f"\\u{int.from_bytes(units[at : at + 2]):04{digits}}" for at in range(0, len(units), 2))
+        yield "".join(f"&#x{point:{digits}};" for point in points)
+    yield "".join(f"&#{point};" for point in points)
 
 
 def _json_forms(text: str) -> Iterator[str]:

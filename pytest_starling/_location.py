@@ -7,10 +7,11 @@ of what it stands for, so that no two tests share a file.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
-__all__ = ["SUFFIX", "NodeName", "fill_template", "is_template", "location", "node_name"]
+__all__ = ["SUFFIX", "NodeName", "fill_template", "has_stray_brace", "is_path", "is_template", "location", "node_name"]
 
 SUFFIX = ".db"
 _LONGEST = 120
@@ -74,6 +75,23 @@ def location(name: NodeName, *, ambiguous: bool = False) -> str:
 def is_template(path: str) -> bool:
     """Whether a path given in a marker holds placeholders."""
     return _PLACEHOLDER.search(path) is not None
+
+
+def has_stray_brace(path: str) -> bool:
+    """Whether braces in a path given in a marker belong to no placeholder: one of them is misspelled, most likely."""
+    return not {"{", "}"}.isdisjoint(_PLACEHOLDER.sub("", path))
+
+
+def is_path(value: object) -> bool:
+    """Whether this is a path that a file can have."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else b""
+    if not isinstance(text, str) or not text or "\0" in text:
+        return False
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def fill_template(path: str, name: NodeName) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_starling._location import has_stray_brace, is_path
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -130,6 +132,14 @@ def _is_policies(value: Any) -> bool:
     return isinstance(value, str) and value in _POLICIES
 
 
+def _wrong_placeholder(value: Any) -> str:
+    if not is_path(value):
+        return ""
+    return (
+        f"has a brace in path that belongs to no placeholder, in {value!r}; there are {{class}}, {{function}}, {{id}}"
+    )
+
+
 def _wrong_policy(value: Any) -> str:
     """Which tool has a policy that is none."""
     wrong = [(tool, one) for tool, one in value.items() if one not in _POLICIES] if isinstance(value, Mapping) else []
@@ -155,8 +165,9 @@ def _is_days(value: Any) -> bool:
 
 _RULES: Mapping[str, _Rule] = {
     "path": _Rule(
-        accepts=lambda value: value is None or (isinstance(value, str | os.PathLike) and bool(os.fspath(value))),
+        accepts=lambda value: value is None or (is_path(value) and not has_stray_brace(os.fspath(value))),
         wanted="a path or None",
+        fault=_wrong_placeholder,
         convert=lambda value: None if value is None else os.fspath(value),
     ),
     "tools": _Rule(

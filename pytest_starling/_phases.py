@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["calling", "setting_up", "sibling_of", "tearing_down"]
 
 _OUTCOMES = (Exception, pytest.fail.Exception, pytest.skip.Exception)
-"""What a phase may raise and pytest reports; anything else (KeyboardInterrupt, pytest.exit) goes straight through."""
+"""What a phase may raise and pytest reports; anything else goes straight through, and so does `pytest.exit`."""
 _EXCUSES = (pytest.skip.Exception, pytest.xfail.Exception, SkipTest)
 """What lets a test end without failing; code that swallows a golden failure must not come away with it."""
 
@@ -33,6 +33,8 @@ def setting_up(golden: GoldenItem) -> Generator[None, Any, Any]:
     attempt = golden.begin()
     try:
         return (yield)
+    except pytest.exit.Exception:
+        raise
     except _OUTCOMES as error:
         failure = attempt.judge(passed=False)
         if attempt.asked_in_vain:
@@ -53,9 +55,14 @@ def calling(golden: GoldenItem) -> Generator[None, Any, Any]:
     attempt.in_body = True
     try:
         result = yield
+    except pytest.exit.Exception:
+        raise
     except _OUTCOMES as error:
-        _raise_instead_of(error, attempt.judge(passed=False))
+        failure = attempt.judge(passed=False)
+        _raise_instead_of(error, failure)
         _blame(error, attempt)
+        if failure is None and not isinstance(error, _EXCUSES):
+            attempt.body_failed()
         raise
     finally:
         attempt.body_ended()
@@ -83,6 +90,8 @@ def tearing_down(golden: GoldenItem) -> Generator[None, Any, Any]:
         with attempt.guard.closed_for("the teardown of a fixture of wider scope"):
             try:
                 yield
+            except pytest.exit.Exception:
+                raise
             except _OUTCOMES as error:
                 raised.append(error)
     finally:
@@ -109,6 +118,8 @@ def _with_failures(attempt: Attempt, raised: list[BaseException]) -> list[BaseEx
     if attempt.failure:
         return [error for error in raised if id(error) not in found]
     attempt.finish()
+    if attempt.is_consequence():
+        return [error for error in raised if id(error) not in found]
     failure = attempt.judge(passed=False)
     if failure is None or any(attempt.is_ours(error) for error in raised):
         return raised
@@ -128,6 +139,8 @@ def _warn_of_blocks(attempt: Attempt, raised: list[BaseException]) -> None:
 def _tear_down_own(golden: GoldenItem, raised: list[BaseException]) -> None:
     try:
         golden.item.session._setupstate.teardown_exact(sibling_of(golden.item))
+    except pytest.exit.Exception:
+        raise
     except _OUTCOMES as error:
         raised.append(error)
 

@@ -215,7 +215,7 @@ class _Recorder:
         call = pytest.CallInfo.from_call(
             lambda: item.session._setupstate.teardown_exact(self.nextitem),
             when="teardown",
-            reraise=(KeyboardInterrupt,),
+            reraise=(KeyboardInterrupt, pytest.exit.Exception),
         )
         if call.excinfo is not None:
             run.reports[-1] = item.ihook.pytest_runtest_makereport(item=item, call=call)

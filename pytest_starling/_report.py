@@ -8,6 +8,7 @@ import pytest
 
 from pytest_starling import _parts, _patches
 from pytest_starling._disclosure import hide_frames, scrub
+from pytest_starling._hook_calls import tell_divergences
 from pytest_starling._representation import representation, without_frames
 from pytest_starling._state import GOLDEN
 
@@ -56,21 +57,22 @@ def _dress_whole(
         if attempt.is_ours(excinfo.value):
             report.longrepr = representation(golden.item, excinfo, failure)
         elif isinstance(excinfo.value, pytest.fail.Exception) and not excinfo.value.pytrace:
-            _tell_beside(report, failure)
+            _tell_beside(report, failure.text)
     if failure and report.failed and not attempt.trial:
-        for divergence in attempt.divergences:
-            golden.item.ihook.pytest_starling_divergence(item=golden.item, divergence=divergence)
+        wrong = tell_divergences(golden.item, attempt.divergences)
+        if wrong:
+            _tell_beside(report, wrong)
     if report.when == "call" or (failure and report.failed) or (report.when == "setup" and not report.passed):
         outcome = failure.outcome if failure else "replayed" if attempt.replaying else "recorded"
         _publish(golden, attempt, report, outcome if failure or report.passed else report.outcome)
 
 
-def _tell_beside(report: pytest.TestReport, failure: Failure) -> None:
-    """Show the text of a failure beside an exception that shows no notes: ``pytest.fail(pytrace=False)``."""
+def _tell_beside(report: pytest.TestReport, text: str) -> None:
+    """Show a text beside a failure that shows no notes, such as that of ``pytest.fail(pytrace=False)``."""
     if isinstance(report.longrepr, str):
-        report.longrepr = f"{report.longrepr}\n\n{failure.text}"
-    else:  # raised while another exception was handled
-        cast("ExceptionRepr", report.longrepr).addsection("golden run", failure.text)
+        report.longrepr = f"{report.longrepr}\n\n{text}"
+    else:
+        cast("ExceptionRepr", report.longrepr).addsection("golden run", text)
 
 
 def _insist(report: pytest.TestReport) -> None:

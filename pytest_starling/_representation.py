@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pytest
-    from _pytest._code.code import ReprEntry, ReprExceptionInfo
+    from _pytest._code.code import ReprEntry, ReprExceptionInfo, ReprFileLocation
     from _pytest._io import TerminalWriter
 
     from pytest_starling._failure import Failure
@@ -37,7 +37,10 @@ def representation(
     own = item._traceback_filter(excinfo).filter(lambda entry: is_users(str(entry.path)))
     if not own:
         return without_frames(item, failure)
+    crash = ReprFileLocation(str(own[-1].path), own[-1].lineno + 1, failure.headline)
     style = item.config.getoption("tbstyle", "auto")
+    if style == "line":
+        return _headline(failure, crash)
     shown: Any = excinfo.getrepr(
         style="long" if style in ("auto", "long") else "short",
         showlocals=item.config.getoption("showlocals", False),
@@ -50,7 +53,6 @@ def representation(
     shown.reprtraceback.reprentries[-1] = _coloured_entry()(
         [*source, *_marked(failure)], last.reprfuncargs, last.reprlocals, last.reprfileloc, last.style
     )
-    crash = ReprFileLocation(str(own[-1].path), own[-1].lineno + 1, failure.headline)
     return ReprExceptionInfo(reprcrash=crash, reprtraceback=shown.reprtraceback)
 
 
@@ -68,9 +70,19 @@ def without_frames(item: pytest.Item, failure: Failure) -> ReprExceptionInfo:
 
     path, line, _ = item.location
     crash = ReprFileLocation(path, (line or 0) + 1, failure.headline)
+    if item.config.getoption("tbstyle", "auto") == "line":
+        return _headline(failure, crash)
     shown_at = ReprFileLocation(path, (line or 0) + 1, "golden run")
     entry = _coloured_entry()(_marked(failure), None, None, shown_at, "long")
     return ReprExceptionInfo(reprcrash=crash, reprtraceback=ReprTraceback([entry], None, "long"))
+
+
+def _headline(failure: Failure, crash: ReprFileLocation) -> ReprExceptionInfo:
+    """With ``--tb=line`` pytest shows what was raised and adds where, and of us a line is wanted, too."""
+    from _pytest._code.code import ReprExceptionInfo, ReprTraceback
+
+    entry = _coloured_entry()([f"{_MARKER}{failure.headline}"], None, None, None, "value")
+    return ReprExceptionInfo(reprcrash=crash, reprtraceback=ReprTraceback([entry], None, "value"))
 
 
 def _marked(failure: Failure) -> list[str]:

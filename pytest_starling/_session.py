@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_starling import _cassette, _marker
+from pytest_starling._hook_calls import chosen_path
 from pytest_starling._location import NodeName, fill_template, is_template, location, node_name
 from pytest_starling._state import GOLDEN, ITEM, MARKER
 
@@ -142,7 +143,11 @@ def _golden_item(golden: Golden, item: pytest.Function, mark: pytest.Mark, probl
     value, wrong = _marker.parse(mark)
     name = node_name(item.nodeid)
     problems.extend(f"{name.text}: the marker golden_run {sentence}" for sentence in wrong)
-    path, movable = _place(golden, item, name, value, problems)
+    try:
+        path, movable = _place(golden, item, name, value, problems)
+    except pytest.UsageError as error:
+        problems.extend(map(str, error.args))
+        path, movable = Path(), ""
     one = GoldenItem(
         item=item,
         settings=golden.settings,
@@ -158,7 +163,11 @@ def _golden_item(golden: Golden, item: pytest.Function, mark: pytest.Mark, probl
 
 
 def place(golden: Golden, item: pytest.Function, name: NodeName, mark: pytest.Mark) -> tuple[Path, str]:
-    """Where a golden test keeps its fixture, and where inside the folder if only ``golden_run_dir`` knows that one."""
+    """Where a golden test keeps its fixture, and where inside the folder if only ``golden_run_dir`` knows that one.
+
+    Raises:
+        pytest.UsageError: the hook that chooses the place fails.
+    """
     value, _ = _marker.parse(mark)
     return _place(golden, item, name, value, [])
 
@@ -190,7 +199,7 @@ def _chosen_path(
                 "with {class}, {function} or {id}, or leave path out"
             )
         return Path(os.path.normpath(base / fill_template(mark.path, name)))
-    told = item.ihook.pytest_starling_fixture_path(item=item)
+    told = chosen_path(item)
     return None if told is None else Path(os.path.normpath(base / told))
 
 

@@ -6,6 +6,7 @@ A wrong option would be worse than useless: a policy with a typing error runs th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -39,7 +40,8 @@ class ReplayOptions:
         redact: with what the recording was redacted; applied to what today's code produces before it is compared.
 
     Raises:
-        AgentConfigError: ``tools`` holds something else than policies, or ``ignore`` something else than payload paths.
+        AgentConfigError: ``tools`` holds something else than policies, ``ignore`` something else than payload paths,
+            ``redact`` cannot be called, or another option is neither True nor False.
     """
 
     tools: ToolPolicy | Mapping[str, ToolPolicy] = "compare"
@@ -51,10 +53,15 @@ class ReplayOptions:
 
     def __post_init__(self) -> None:
         """Refuse what would be passed over in silence."""
-        if self.tools not in _POLICIES:
+        if not _is_policy(self.tools):
             _check_policies(self.tools)
-        if self.ignore:
+        if self.ignore or not isinstance(self.ignore, frozenset):
             _check_paths(self.ignore)
+        for name in ("compare_cost", "force_provider", "collect"):
+            if type(getattr(self, name)) is not bool:
+                raise _wrong(name, f"{name} must be True or False, got {getattr(self, name)!r}")
+        if self.redact is not None and not callable(self.redact):
+            raise _wrong("redact", f"redact must be a function from payload to payload, or None, got {self.redact!r}")
 
     def policy(self, tool: str) -> ToolPolicy:
         """The policy for one tool."""
@@ -74,7 +81,7 @@ def ignoring(paths: Iterable[str]) -> frozenset[str]:
     try:
         return frozenset(paths)
     except TypeError:
-        raise _wrong("ignore", f"ignore takes several payload fields, in a list or a set, got {paths!r}") from None
+        raise _no_paths(paths) from None
 
 
 @cache
@@ -85,20 +92,32 @@ def ignorable_paths() -> frozenset[str]:
     return frozenset(f"{cls.KIND.name}.{field.name}" for cls in get_args(Payload) for field in fields(cls))
 
 
+def _is_policy(value: Any) -> bool:
+    return isinstance(value, str) and value in _POLICIES
+
+
 def _check_policies(tools: Any) -> None:
     allowed = f"{', '.join(map(repr, _POLICIES[:-1]))} or {_POLICIES[-1]!r}"
     if not isinstance(tools, Mapping):
         raise _wrong("tools", f"tools must be {allowed}, or a mapping from tool name to one, got {tools!r}")
     for tool, policy in tools.items():
-        if policy not in _POLICIES:
+        if not isinstance(tool, str):
+            raise _wrong("tools", f"tools must go from the names of tools to policies, got the name {tool!r}")
+        if not _is_policy(policy):
             raise _wrong("tools", f"tools must be {allowed} for each tool, got {policy!r} for the tool {tool!r}")
 
 
-def _check_paths(paths: Iterable[Any]) -> None:
+def _check_paths(paths: Any) -> None:
+    if not isinstance(paths, AbstractSet):
+        raise _no_paths(paths)
     known = ignorable_paths()
     for path in paths:
         if path not in known:
             raise _wrong("ignore", f"ignore names {path!r}, which is no payload field: {_nearest(str(path), known)}")
+
+
+def _no_paths(paths: object) -> AgentConfigError:
+    return _wrong("ignore", f"ignore takes several payload fields, in a list or a set, got {paths!r}")
 
 
 def _nearest(path: str, known: frozenset[str]) -> str:

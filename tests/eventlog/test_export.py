@@ -90,6 +90,7 @@ FALSE_PAYLOAD = b64encode(SideEffectRecorded(name="count", value=7).KIND.to_byte
         ([*LINES[:4], edited(LINES[4], ts=99)], "line 5: its hash is not that of the event"),
         ([*LINES[:1], edited(LINES[1], payload_cbor=FALSE_PAYLOAD)], "line 2: its hash is not that of the event"),
         ([*LINES[:1], edited(LINES[1], payload={"name": "other"})], "line 2: payload.name is not what payload_cbor"),
+        ([*LINES[:1], edited(LINES[1], payload=5)], "line 2: payload must be a map or null, found int"),
         ([*LINES[:1], *LINES[2:]], "line 2: .*seq gap: 3 where 2 belongs"),
         ([*LINES[:1], "", "\n", *LINES[2:]], "line 4: .*seq gap: 3 where 2 belongs"),
         (LINES[1:], "line 1: .*the first must be 1"),

@@ -1,6 +1,7 @@
 """PostgresLog keeps every promise of the contract suite, on a real server; and what is Postgres's alone."""
 
 import asyncio
+import dataclasses
 import gc
 import sys
 import threading
@@ -200,6 +201,22 @@ async def test_a_gap_left_by_another_program_is_not_built_upon(log, postgres):
     with pytest.raises(InvalidAppendError, match="run r was changed by another process before seq 3 could be written"):
         await log.append("r", RUN[2:])
     assert await log.read("r") == RUN[:1]
+
+
+@pytest.mark.parametrize("length", [1, 2], ids=["one", "many"])
+async def test_a_run_that_was_begun_anew_elsewhere_is_not_built_upon(log, postgres, length):
+    """Its tail has the seq that is looked for, and is another event."""
+    first = dataclasses.replace(RUN[0], ts=RUN[0].ts + 1)
+    anew = [first, dataclasses.replace(RUN[1], prev_hash=event_hash(first))]
+    await log.append("r", RUN[:2])
+    postgres.execute("DELETE FROM eventlog_events")
+    async with PostgresLog(postgres.url) as other:
+        await other.append("r", anew)
+    with pytest.raises(InvalidAppendError, match="run r was changed by another process before seq 3 could be written"):
+        await log.append("r", RUN[2 : 2 + length])
+    with pytest.raises(InvalidAppendError, match="prev_hash of seq 3 is not the hash of seq 2"):
+        log.append_sync("r", RUN[2 : 2 + length])
+    assert await log.read("r") == anew
 
 
 # -- threads, loops, connections

@@ -2,23 +2,22 @@
 
 import asyncio
 import pickle
+import signal
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 
 from starling import tool
 from starling.errors import InvalidAppendError, LogClosedError, LogError, LogWriteError
 from starling.event import Kind, validate
-from starling.eventlog import PostgresLog, PruneOptions, prune_runs
+from starling.eventlog import PostgresLog
 from starling.testing import ScriptedProvider
 from starling.testing.eventlog_contract import sample_run
 from tests.agent_kit import agent, calls
 from tests.eventlog._postgres_proxy import Proxy
 
 RUN = sample_run("r", 6)
-LATER = datetime(2100, 1, 1, tzinfo=UTC)
 IN_USE = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'starling' AND state = 'active'"
 
 
@@ -243,9 +242,9 @@ async def test_who_finds_no_free_connection_is_told(postgres, log):
         assert await other.read("r") == RUN
 
 
-def until_two_wait(log):
+def until_waiting(log, number):
     deadline = time.monotonic() + 30
-    while len(log._pool._waiting) < 2:
+    while len(log._pool._waiting) < number:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
@@ -269,7 +268,7 @@ async def test_waiting_for_a_free_connection(postgres, log, end):
         await asyncio.sleep(0)
         thread = threading.Thread(target=read)
         thread.start()
-        await asyncio.to_thread(until_two_wait, other)
+        await asyncio.to_thread(until_waiting, other, 2)
         if end == "cancelled":
             reading.cancel()
         if end == "closed":
@@ -291,6 +290,58 @@ async def test_waiting_for_a_free_connection(postgres, log, end):
     assert other._pool._in_use == 0
 
 
+class Interruption(BaseException):
+    """What the handler of a signal may raise, wherever the program is."""
+
+
+@pytest.fixture
+def interrupts():
+    """Makes SIGUSR1 raise an `Interruption` in the main thread."""
+
+    def interrupt(*_):
+        raise Interruption
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system sends no signals to threads")
+def test_who_is_interrupted_in_the_line_leaves_it(postgres, interrupts):
+    def interrupt():
+        until_waiting(other, 1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    with PostgresLog(postgres.url, auto_migrate=True, max_connections=1) as other:
+        other.append_sync("r", RUN[:2])
+        with postgres.held("r"):
+            appending = threading.Thread(target=other.append_sync, args=("r", RUN[2:]))
+            appending.start()
+            postgres.wait_for_waiters(1)
+            interrupting = threading.Thread(target=interrupt)
+            interrupting.start()
+            with pytest.raises(Interruption):
+                other.read_sync("r")
+        appending.join()
+        interrupting.join()
+        assert other._pool._in_use == 0
+        assert other.read_sync("r") == RUN
+
+
+async def test_a_coroutine_that_is_closed_in_the_line_leaves_it(postgres, log):
+    async with PostgresLog(postgres.url, max_connections=1) as other:
+        with postgres.held("r"):
+            appending = asyncio.ensure_future(other.append("r", RUN[2:]))
+            await asyncio.to_thread(postgres.wait_for_waiters, 1)
+            reading = other.read("r")
+            reading.send(None)
+            assert len(other._pool._waiting) == 1
+            reading.close()
+        await appending
+        assert other._pool._in_use == 0
+        assert await other.read("r") == RUN
+
+
 async def test_a_role_that_may_not_have_more_connections(postgres, log):
     role = postgres.role("few", "SELECT")
     postgres.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
@@ -303,50 +354,3 @@ async def test_there_is_no_such_database(postgres):
     async with PostgresLog(postgres.url.replace("/postgres?", "/nowhere?")) as other:
         with pytest.raises(LogError, match='database "nowhere" does not exist'):
             await other.read("r")
-
-
-# -- pruning beside a writer
-
-
-async def test_what_a_waiting_writer_adds_to_a_pruned_run_goes_with_it(log, postgres):
-    """A writer that waits while its run is pruned still sees the run, adds to it, and must not leave half a run behind."""
-    import psycopg
-
-    with psycopg.connect(postgres.url) as blocker:
-        blocker.execute("SELECT 1 FROM eventlog_events WHERE run_id = 'r' AND seq = 2 FOR UPDATE")
-        pruning = asyncio.ensure_future(prune_runs(log, before=LATER, include_in_progress=True, dry_run=False))
-        await asyncio.to_thread(postgres.wait_for_waiters, 1)  # the pruning, for the row, with the run's lock in hand
-        async with PostgresLog(postgres.url) as writer:
-            assert await writer.read("r") == RUN[:2]
-            appending = asyncio.ensure_future(writer.append("r", RUN[2:3]))
-            await asyncio.to_thread(postgres.wait_for_waiters, 2)
-            blocker.rollback()
-            await asyncio.wait([appending])
-            assert (await pruning).deleted_runs == 1
-            assert await log.read("r") == []
-            with pytest.raises(InvalidAppendError):
-                await writer.append("r", RUN[3:])
-    assert await log.run_ids_page() == []
-
-
-async def test_a_run_that_begins_anew_under_a_pruned_id_is_not_swept(log):
-    """It has a first event, which nothing that a waiting writer leaves behind has."""
-    options = PruneOptions(before=LATER, include_in_progress=True, dry_run=False)
-    await log._client.do(log._jobs.sweep(options, ["r"]))
-    assert await log.read("r") == RUN[:2]
-
-
-async def test_a_run_that_ends_while_it_is_to_be_pruned_is_looked_at_again(log, postgres):
-    """Chosen as in progress, then waiting for the writer's lock: it has ended by then, and only the others go."""
-    import psycopg
-
-    with psycopg.connect(postgres.url) as writer:
-        writer.execute("SELECT pg_advisory_xact_lock(hashtextextended('r', 0))")
-        pruning = asyncio.ensure_future(prune_runs(log, before=LATER, status="in progress", dry_run=False))
-        await asyncio.to_thread(postgres.wait_for_waiters, 1)
-        for event in RUN[2:]:
-            row = (event.run_id, event.seq, event.prev_hash, event.ts, int(event.kind), event.payload)
-            writer.execute("INSERT INTO eventlog_events VALUES (%s, %s, %s, %s, %s, %s)", row)
-        writer.commit()
-        assert (await pruning).deleted_runs == 0
-    assert await log.read("r") == RUN

@@ -37,8 +37,11 @@ def test_rows_are_those_of_a_plain_insert(connection, run_id, values):
     ]
     stored = []
     for write in (
-        lambda: connection.wait(insertion(connection, batch)),
-        lambda: sum(connection.wait(insertion(connection, [event])) for event in batch),
+        lambda: connection.wait(insertion(connection, None, batch)),
+        lambda: sum(
+            connection.wait(insertion(connection, tail, [event]))
+            for tail, event in zip([None, *batch], batch, strict=False)
+        ),
         lambda: sum(connection.execute(PLAIN, dataclasses.astuple(event)).rowcount for event in batch),
     ):
         connection.execute("DELETE FROM eventlog_events")
@@ -49,10 +52,24 @@ def test_rows_are_those_of_a_plain_insert(connection, run_id, values):
 
 @pytest.mark.parametrize("batch", [RUN[1:2], RUN[1:]], ids=["one", "many"])
 def test_nothing_is_written_without_the_predecessor(connection, batch):
-    assert connection.wait(insertion(connection, batch)) == 0
+    assert connection.wait(insertion(connection, RUN[0], batch)) == 0
     assert connection.execute(BY_SEQ).fetchall() == []
-    connection.wait(insertion(connection, RUN[:1]))
-    assert connection.wait(insertion(connection, batch)) == len(batch)
+    connection.wait(insertion(connection, None, RUN[:1]))
+    assert connection.wait(insertion(connection, RUN[0], batch)) == len(batch)
+
+
+@pytest.mark.parametrize("batch", [RUN[2:3], RUN[2:]], ids=["one", "many"])
+@pytest.mark.parametrize(
+    "other",
+    [{"prev_hash": None}, {"prev_hash": bytes(32)}, {"ts": 0}, {"kind": 0}, {"payload": b""}],
+    ids=["no prev_hash", "prev_hash", "ts", "kind", "payload"],
+)
+def test_nothing_is_written_behind_another_event_of_the_same_seq(connection, batch, other):
+    connection.execute(PLAIN, dataclasses.astuple(dataclasses.replace(RUN[1], **other)))
+    assert connection.wait(insertion(connection, RUN[1], batch)) == 0
+    connection.execute("DELETE FROM eventlog_events")
+    connection.execute(PLAIN, dataclasses.astuple(RUN[1]))
+    assert connection.wait(insertion(connection, RUN[1], batch)) == len(batch)
 
 
 @pytest.mark.parametrize("batch", [RUN[1:2], RUN[1:]], ids=["one", "many"])
@@ -60,15 +77,15 @@ def test_the_lock_is_the_original_s_and_is_asked_for_first(connection, postgres,
     """Also by a batch that will be refused: it waits for its turn, as it would behind the original."""
     connection.execute("SET lock_timeout = 50")
     with postgres.held("r"), pytest.raises(Exception, match="lock timeout"):
-        connection.wait(insertion(connection, batch))
+        connection.wait(insertion(connection, RUN[0], batch))
 
 
 def test_a_connection_whose_preparing_was_cancelled_is_used_on(connection):
     """The server had prepared the statements; this side never heard of it."""
-    connection.wait(insertion(connection, RUN[:1]))
+    connection.wait(insertion(connection, None, RUN[:1]))
     connection.is_prepared = False
-    assert connection.wait(insertion(connection, RUN[1:2])) == 1
-    assert connection.wait(insertion(connection, RUN[2:])) == len(RUN) - 2
+    assert connection.wait(insertion(connection, RUN[0], RUN[1:2])) == 1
+    assert connection.wait(insertion(connection, RUN[1], RUN[2:])) == len(RUN) - 2
 
 
 @pytest.mark.parametrize("length", [1, 2])

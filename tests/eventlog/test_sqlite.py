@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ from starling.errors import (
     LogWriteError,
     ReadOnlyError,
 )
-from starling.event import validate
-from starling.eventlog import SQLiteLog
+from starling.event import Chain, UserMessageAppended, validate
+from starling.eventlog import SQLiteLog, _sqlite
+from starling.eventlog._sql import row_of_event
 from starling.testing.eventlog_contract import dated_run, sample_run
 
 ORIGINALS = Path(__file__).parents[2] / "testdata" / "interop" / "db"
@@ -427,25 +429,19 @@ def test_a_lost_table_is_corruption(path):
             log.read_sync("r")
 
 
-def test_an_interrupted_append_writes_nothing(path):
+def test_an_interrupted_append_writes_nothing(path, monkeypatch):
     """KeyboardInterrupt between two events of a batch."""
+
+    def row(event):
+        if event.seq == 3:
+            raise KeyboardInterrupt
+        return row_of_event(event)
+
     with SQLiteLog(path) as log:
-        calls = 0
-
-        def interrupt():
-            nonlocal calls
-            calls += 1
-            if calls == 3:
-                raise KeyboardInterrupt
-
-        class Interrupted(list):
-            def __iter__(self):
-                for event in super().__iter__():
-                    interrupt()
-                    yield event
-
+        monkeypatch.setattr(_sqlite, "row_of_event", row)
         with pytest.raises(KeyboardInterrupt):
-            log._insert("r", Interrupted(RUN), None)
+            log.append_sync("r", RUN)
+        monkeypatch.undo()
         assert not log._connection.in_transaction
         assert log.read_sync("r") == []
         log.append_sync("r", RUN)
@@ -463,6 +459,50 @@ def test_a_run_deleted_underneath_is_noticed(path, batch):
         assert log.read_sync("r") == []
         log.append_sync("r", RUN)
         assert log.read_sync("r") == RUN
+
+
+@pytest.mark.parametrize("length", [1, 2])
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_run_begun_anew_underneath_is_left_alone(path, length, size):
+    """Under the same id and as long as the one that was known, stamped alike: but it is another one."""
+    anew = _begun_with("something else", 4)
+    with SQLiteLog(path) as log, SQLiteLog(path) as other:
+        log.append_sync("r", RUN[:length])
+        with raw(path) as third:
+            third.execute("DELETE FROM eventlog_events")
+        other.append_sync("r", anew[:length])
+        with pytest.raises(InvalidAppendError, match=f"was changed by another process before seq {length + 1}"):
+            log.append_sync("r", RUN[length : length + size])
+        other.append_sync("r", anew[length:])
+        assert log.read_sync("r") == anew
+
+
+def _begun_with(goal, length):
+    chain = Chain("r")
+    first = replace(RUN[0].decode(), goal=goal)
+    rest = [event.decode() for event in RUN[1:length]]
+    return [chain.append(payload, event.ts) for payload, event in zip([first, *rest], RUN, strict=False)]
+
+
+def test_a_large_head_is_read_again_and_not_kept(path):
+    chain = Chain("r")
+    large = UserMessageAppended(content="x" * (1 << 17))
+    run = [chain.append(payload, 1) for payload in (RUN[0].decode(), large, large)]
+    with SQLiteLog(path) as log:
+        for event in run:
+            log.append_sync("r", [event])
+            assert len(log._heads) == (event.seq == 1)
+        assert log.read_sync("r") == run
+
+
+def test_a_failed_append_says_where(path):
+    with SQLiteLog(path) as log, raw(path) as other:
+        log.append_sync("r", RUN[:2])
+        other.execute("DROP TABLE eventlog_events")
+        other.commit()
+        with pytest.raises(LogError) as raised:
+            log.append_sync("r", RUN[2:3])
+    assert (raised.value.run_id, raised.value.seq) == ("r", 3)
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -1,5 +1,7 @@
 """What a person reads when a golden run fails, in every way pytest can show it."""
 
+import itertools
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -68,6 +70,46 @@ def test_every_style_begins_the_summary_line_with_the_headline(diverging, style,
     monkeypatch.setenv("COLUMNS", "200")
     result = diverging.run(style, *workers, failed=1)
     result.stdout.fnmatch_lines([*STYLES[style], f"FAILED test_support.py::test_refund - {HEADLINE}"])
+
+
+def failures(result):
+    """What stands below pytest's heading, up to the next one."""
+    lines = [line for line in result.stdout.lines if not line.startswith("[gw0]")]
+    return list(itertools.takewhile(lambda line: line[:3] != "===", lines[lines.index(heading(lines)) + 1 :]))
+
+
+def heading(lines):
+    return next(line for line in lines if line.strip("=") in (" FAILURES ", " ERRORS "))
+
+
+@pytest.mark.parametrize("workers", [[], ["-n1"]])
+def test_one_line_is_one_line(diverging, workers):
+    said, where = failures(diverging.run("--tb=line", *workers, failed=1))
+    assert said == f"E   {HEADLINE}"
+    assert re.fullmatch(rf".*support\.py:\d+: {re.escape(HEADLINE)}", where)
+
+
+def test_one_line_is_one_line_where_no_code_of_the_users_has_failed(project):
+    project.write(test_support="import pytest\n@pytest.mark.golden_run\ndef test_a(): ...\n")
+    said, where = failures(project.record("--tb=line", failed=1))
+    assert said.startswith("E   no run was seen: ")
+    assert where.endswith(said.removeprefix("E   "))
+
+
+def test_one_line_is_one_line_in_a_fixture(diverging):
+    diverging.write(
+        test_support="""
+        import pytest, support
+
+        @pytest.fixture
+        def refund():
+            return support.handle()
+
+        @pytest.mark.golden_run
+        def test_refund(refund): ...
+        """
+    )
+    assert failures(diverging.run("--tb=line", errors=1))[1:] == [f"E   {HEADLINE}"]
 
 
 def test_colours_are_left_to_pytest(diverging):

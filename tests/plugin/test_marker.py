@@ -17,6 +17,12 @@ WRONG = {
     "(max_age=True)": "needs a positive number of days or None for max_age, got True",
     "(path=3)": "needs a path or None for path, got 3",
     "(path='')": "needs a path or None for path, got ''",
+    "(path=b'a.db')": "needs a path or None for path, got b'a.db'",
+    "(path='a\\0b.db')": "needs a path or None for path, got 'a\\x00b.db'",
+    "(path='\\ud800.db')": "needs a path or None for path, got '\\ud800.db'",
+    "(path='{function}_{nope}.db')": "has a brace in path that belongs to no placeholder, in '{function}_{nope}.db'; there "
+    "are {class}, {function}, {id}",
+    "(path='a{.db')": "has a brace in path that belongs to no placeholder, in 'a{.db'",
     "('a.db', 'b.db')": "takes one argument by position, the path, and got 2",
     "('a.db', path='b.db')": "got path twice",
 }

@@ -66,6 +66,11 @@ FORMS = {
     "in HTML": html.escape(VALUE),
     "in HTML of Go": VALUE.replace("&", "&amp;").replace("+", "&#43;"),
     "in HTML of Mustache": VALUE.replace("&", "&amp;").replace("/", "&#x2F;"),
+    "in escapes of JSON": "".join(f"\\u{ord(character):04x}" for character in VALUE),
+    "in escapes in capitals": "".join(f"\\u{ord(character):04X}" for character in VALUE),
+    "in decimal entities": "".join(f"&#{ord(character)};" for character in VALUE),
+    "in hexadecimal entities": "".join(f"&#x{ord(character):x};" for character in VALUE),
+    "in entities in capitals": "".join(f"&#x{ord(character):X};" for character in VALUE),
     "in hexadecimal": VALUE.encode().hex(),
     "in hexadecimal capitals": VALUE.encode().hex().upper(),
     "as a fingerprint": VALUE.encode().hex(":").upper(),
@@ -88,6 +93,12 @@ def test_a_value_with_quotes_is_found_in_other_html_and_in_base64_of_json():
     ]
     for text in texts:
         assert gate(value).search(result(text)), text
+
+
+def test_characters_beyond_the_first_plane_are_escaped_as_two():
+    value = "Tr0ub4dor\U0001f40e"
+    assert gate(value).search(result("".join(f"\\u{ord(one):04x}" for one in "Tr0ub4dor\ud83d\udc0e")))
+    assert gate(value).search(result("".join(f"&#{ord(one)};" for one in value)))
 
 
 def test_a_value_of_many_lines_is_found_at_every_depth_of_json():

@@ -57,6 +57,48 @@ def test_an_interrupt_stops_pytest(project):
     result.stdout.no_fnmatch_line("*passed*")
 
 
+STOPPED = ["*Exit: enough !*"]
+
+
+@pytest.mark.parametrize("tool_errors", ["fail", "report"])
+def test_an_exit_stops_pytest(project, tool_errors):
+    recorded_with(project, "pytest.exit('enough')")
+    source = (project.path / "test_stop.py").read_text()
+    changed = source.replace('model="gpt-4o-mini"', f'model="gpt-4o-mini", tool_errors="{tool_errors}"')
+    (project.path / "test_stop.py").write_text(changed)
+    result = project.run_apart()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(STOPPED)
+    result.stdout.no_fnmatch_line("*passed*")
+
+
+def test_an_exit_while_recording_stops_pytest_and_keeps_nothing(project):
+    project.write(test_stop=TEST.replace("{statement}", "pytest.exit('enough')"))
+    (project.path / "says.txt").touch()
+    result = project.run_apart("--record-golden")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(STOPPED)
+    assert project.fixtures == []
+
+
+def test_an_exit_in_a_fixture_is_no_golden_failure(project):
+    recorded_with(project, "return 'changed'")
+    fixture = """
+    import pytest
+
+    @pytest.fixture{scope}
+    def leaves():
+        {before}
+        yield
+        pytest.exit('enough')
+    """
+    for scope, before in (("", "pytest.exit('enough')"), ("", ""), ("(scope='module')", "")):
+        project.pytester.makeconftest(fixture.replace("{scope}", scope).replace("{before}", before))
+        result = project.run_apart("-o", "usefixtures=leaves")
+        assert result.ret == pytest.ExitCode.INTERRUPTED
+        result.stdout.fnmatch_lines(STOPPED)
+
+
 def test_an_interrupt_that_the_test_catches_fails_it(project):
     recorded_with(project, "raise KeyboardInterrupt")
     caught = "    with pytest.raises(KeyboardInterrupt):\n        Agent(script"

@@ -96,6 +96,49 @@ class TestTimeout:
         assert "Timeout" in result.stdout.str() + result.stderr.str()
         assert recorded.state == before
 
+    STOPPED = """
+    import asyncio
+    import pytest, support
+    from starling import Agent, Config, MemoryLog, tool
+    from starling.testing import ScriptedProvider
+
+    BEGUN = asyncio.Event()
+
+    @tool
+    async def wait() -> str:
+        BEGUN.set()
+        if support.knobs()["fails"]:
+            await asyncio.Event().wait()
+        return "waited"
+
+    @pytest.mark.asyncio
+    @pytest.mark.golden_run
+    @pytest.mark.timeout(1, method="signal")
+    async def test_refund():
+        running = Agent(
+            ScriptedProvider().tool_call("wait").turn().text("done"), Config(model="m"), MemoryLog(), tools=[wait]
+        ).run("go")
+        {body}
+    """
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="the method needs SIGALRM")
+    def test_what_a_test_that_ran_out_of_time_leaves_behind_is_not_reported_beside_it(self, project):
+        project.write(test_support=self.STOPPED.format(body="await running"))
+        project.record(passed=1)
+        project.turn(fails=True)
+        result = project.run_apart("-p", "timeout", failed=1, errors=0)
+        result.stdout.fnmatch_lines(["FAILED test_support.py::test_refund - Failed: Timeout*"])
+
+    @pytest.mark.parametrize(("ends", "outcome"), [("pytest.skip('later')", "skipped"), ("return", "passed")])
+    def test_a_run_that_is_left_behind_by_a_test_that_did_not_fail_is_reported(self, project, ends, outcome):
+        project.write(test_support=self.STOPPED.format(body="await running"))
+        project.record(passed=1)
+        project.turn(fails=True)
+        begun = f"task = asyncio.create_task(running)\n        await BEGUN.wait()\n        {ends}"
+        project.write(test_support=self.STOPPED.format(body=begun))
+        result = project.run_apart("-p", "timeout", errors=1, **{outcome: 1})
+        result.stdout.fnmatch_lines(["ERROR test_support.py::test_refund - golden run diverged at seq *"])
+
 
 COVERAGE_CORES = ["ctrace", "pytrace", *(["sysmon"] if sys.version_info >= (3, 12) else [])]
 

@@ -8,14 +8,18 @@ import pytest
 from starling import ambient, replay, step, tool
 from starling.errors import NondeterminismError
 from starling.event import Kind, ToolCallFailed
+from starling.testing import ScriptedProvider
 from tests.agent_kit import again, agent, calls, diverges, playing, record, replays
+
+ENDS = (Kind.ToolCallCompleted, Kind.ToolCallFailed)
 
 
 class Stop(BaseException):
     pass
 
 
-OUTCOMES = [Stop("s"), pytest.fail.Exception("no"), pytest.skip.Exception("later")]
+OUTCOMES = [Stop("s"), GeneratorExit("g"), pytest.fail.Exception("no"), pytest.skip.Exception("later")]
+STOPPING = [KeyboardInterrupt("k"), pytest.exit.Exception("enough"), ExceptionGroup("some", [pytest.exit.Exception()])]
 
 
 def quoting(raising=None, *, sync=False, steps=1, **options):
@@ -59,12 +63,17 @@ async def test_it_is_found_at_the_end_of_the_call(recorded, raising, sync):
     assert f"raised by the tool: {type(raising).__name__}: {raising} ({__file__}:" in found.text
 
 
-@pytest.mark.parametrize("error", [*OUTCOMES, KeyboardInterrupt("k")], ids=lambda error: type(error).__name__)
-async def test_live_it_propagates(error):
-    today = quoting(error)
-    with pytest.raises(type(error), match=str(error)):
+@pytest.mark.parametrize("tool_errors", ["fail", "report"])
+@pytest.mark.parametrize("error", [*OUTCOMES, *STOPPING], ids=lambda error: type(error).__name__)
+async def test_live_it_propagates(error, tool_errors):
+    today = quoting(error, tool_errors=tool_errors)
+    with pytest.raises(type(error)) as raised:
         await today.run_with_id("run", "go")
-    assert (await today.log.read("run"))[-1].decode().reason == f"interrupted by {type(error).__name__}"
+    assert raised.value is error
+    events = await today.log.read("run")
+    assert events[-1].decode().reason == f"interrupted by {type(error).__name__}"
+    assert [event.decode().call_id for event in events if event.kind is Kind.ToolCallScheduled][1] == "call_2"
+    assert "call_2" not in [getattr(event.decode(), "call_id", "") for event in events if event.kind in ENDS]
 
 
 async def test_before_an_effect_it_is_found_at_the_effect(recorded):
@@ -119,14 +128,55 @@ async def test_a_run_that_it_ended_replays_and_ends_in_it_again():
 
 @pytest.mark.parametrize("collect", [False, True])
 @pytest.mark.parametrize("sync", [False, True])
-async def test_an_interrupt_stops_the_replay_and_carries_the_divergence(recorded, sync, collect):
-    interrupt = KeyboardInterrupt("k")
-    with pytest.raises(KeyboardInterrupt) as raised:
+@pytest.mark.parametrize("interrupt", STOPPING, ids=lambda error: type(error).__name__)
+async def test_an_interrupt_stops_the_replay_and_carries_the_divergence(recorded, interrupt, sync, collect):
+    with pytest.raises(type(interrupt)) as raised:
         await replay(recorded.log, recorded.run_id, quoting(interrupt, sync=sync), collect=collect)
     assert raised.value is interrupt
     found = interrupt.__cause__.divergence
     (ended,) = [end.seq for end in recorded.events if getattr(end.decode(), "result", None) == "quote"]
-    assert (found.seq, found.raised.type) == (ended, "KeyboardInterrupt")
+    assert (found.seq, found.raised.type) == (ended, type(interrupt).__name__)
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_what_stops_everything_is_no_outcome_of_an_effect(sync):
+    def leave():
+        pytest.exit("enough")
+
+    @tool
+    async def quote() -> str:
+        return step.side_effect_sync("e", leave) if sync else await step.side_effect("e", leave)
+
+    today = agent(calls("quote"), quote)
+    with pytest.raises(pytest.exit.Exception):
+        await today.run_with_id("run", "go")
+    kinds = [event.kind for event in await today.log.read("run")]
+    assert kinds[-2:] == [Kind.ToolCallScheduled, Kind.RunCancelled]
+
+
+async def test_what_stops_everything_is_no_failure_of_the_provider():
+    class Leaving(ScriptedProvider):
+        async def stream(self, request):
+            pytest.exit("enough")
+            yield
+
+    today = agent(Leaving())
+    with pytest.raises(pytest.exit.Exception):
+        await today.run_with_id("run", "go")
+    assert (await today.log.read("run"))[-1].decode().reason == "interrupted by Exit"
+
+
+async def test_a_coroutine_that_is_closed_is_no_doing_of_the_tool():
+    @tool
+    async def waits() -> str:
+        await asyncio.Event().wait()
+
+    today = agent(calls("waits"), waits)
+    running = today.run_with_id("run", "go")
+    while not any(event.kind is Kind.ToolCallScheduled for event in await today.log.read("run")):
+        running.send(None)
+    running.close()
+    assert (await today.log.read("run"))[-1].kind is Kind.ToolCallScheduled
 
 
 async def test_an_interrupt_that_the_test_catches_still_fails_its_session(recorded):

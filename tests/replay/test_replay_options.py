@@ -27,6 +27,11 @@ WRONG = {
     "what is no path": ({"ignore": (3,)}, "ignore", "ignore names 3, which is no payload field"),
     "one text": ({"ignore": "ToolCallCompleted.result"}, "ignore", "got the text 'ToolCallCompleted.result'"),
     "nothing": ({"ignore": None}, "ignore", "in a list or a set, got None"),
+    "paths in paths": ({"ignore": [["x"]]}, "ignore", "in a list or a set, got [['x']]"),
+    "a tool's policies": ({"tools": {"pay": ["stub"]}}, "tools", "got ['stub'] for the tool 'pay'"),
+    "a tool without a name": ({"tools": {1: "stub"}}, "tools", "got the name 1"),
+    "yes": ({"compare_cost": "yes"}, "compare_cost", "compare_cost must be True or False, got 'yes'"),
+    "no": ({"force_provider": "no"}, "force_provider", "force_provider must be True or False, got 'no'"),
 }
 
 
@@ -83,3 +88,31 @@ async def test_whatever_holds_paths_is_taken(wired):
 def test_the_value_itself_is_checked():
     with pytest.raises(AgentConfigError, match="'x', which is no payload field"):
         ReplayOptions(ignore=frozenset("x"))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"ignore": None}, "ignore"),
+        ({"ignore": ()}, "ignore"),
+        ({"ignore": [["x"]]}, "ignore"),
+        ({"ignore": "RunStarted.goal"}, "ignore"),
+        ({"ignore": frozenset({("x",)})}, "ignore"),
+        ({"collect": 1}, "collect"),
+        ({"redact": 3}, "redact"),
+        ({"tools": ["stub"]}, "tools"),
+    ],
+)
+def test_whatever_it_is_given_is_refused_by_name(options, field):
+    with pytest.raises(AgentConfigError) as raised:
+        ReplayOptions(**options)
+    assert raised.value.field == field
+    assert f"{field} " in raised.value.message
+
+
+async def test_collect_is_true_or_false(wired):
+    recorded = await record(wired())
+    for way in (replay, replay_all):
+        run = (recorded.run_id, wired()) if way is replay else (wired,)
+        with pytest.raises(AgentConfigError, match="collect must be True or False, got 1"):
+            await way(recorded.log, *run, collect=1)

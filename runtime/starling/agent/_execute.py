@@ -19,6 +19,7 @@ from starling.step._interruption import Interruption
 from starling.step._journal import NOT_FOR_THE_LOG
 from starling.step._replay import ReplayJournal
 from starling.step._run import Run
+from starling.step._stopping import stops_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ async def execute(wiring: Wiring, part: Part, journal: Journal, *, run_id: str, 
     Raises:
         Interruption: on replay, where another process went on; the payload is its RunResumed.
         NondeterminismError: on replay, where today's code does something else than the recording.
-        KeyboardInterrupt: also where it makes a replay differ; the divergence is its cause.
+        KeyboardInterrupt, pytest.exit.Exception: also where it makes a replay differ; the divergence is its cause.
         LogWriteError: the log did not take an event.
     """
     run = Run(
@@ -76,7 +77,7 @@ async def execute(wiring: Wiring, part: Part, journal: Journal, *, run_id: str, 
         try:
             return await _finish(run, ending)
         except NondeterminismError as error:
-            if isinstance(ending.error, KeyboardInterrupt):
+            if ending.error is not None and stops_everything(ending.error):
                 raise ending.error from error  # whoever interrupts a replay wants it to stop
             raise
 

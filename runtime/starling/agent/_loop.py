@@ -27,6 +27,7 @@ from starling.step import _texts
 from starling.step._exceptions import describe
 from starling.step._interruption import Interruption
 from starling.step._llm import llm_call
+from starling.step._stopping import stops_everything
 from starling.step._tools import ToolCall, dispatch, tool_call_error
 
 if TYPE_CHECKING:
@@ -182,6 +183,8 @@ def conclude(run: Run, error: BaseException, wall_clock_ms: int) -> Ending:  # n
     match error:
         case Interruption():
             return _interrupted_in_recording(run, error)
+        case _ if stops_everything(error):
+            return _cancelled(run, _texts.interrupted_reason(type(error).__name__), error)
         case TimeoutError() if run.out_of_time():
             return _out_of_time(run, _wall_clock_trip(run, wall_clock_ms))
         case BudgetTripError(payload=trip):

@@ -18,6 +18,7 @@ from starling.step._divergence import Divergence, changes_between
 from starling.step._interruption import Interruption
 from starling.step._redaction import redacted
 from starling.step._replay import ReplayJournal
+from starling.step._stopping import stops_everything
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +118,9 @@ async def replay_recorded(
         finished = await _parts(wiring, started, recording, journal, resumption, to_seam=to_seam)
     except NondeterminismError as error:
         raise journal.collected() or error from None
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except BaseException as error:
+        if not isinstance(error, asyncio.CancelledError) and not stops_everything(error):
+            raise
         unfinished = journal.unfinished()
         if unfinished is not None:
             cut_short(unfinished)

@@ -22,22 +22,25 @@ __all__ = ["EMPTY_RUN", "Head", "Heads", "advanced_elsewhere", "continue_run", "
 
 _HEADS_KEPT = 1024
 """Runs whose head is remembered; a service's abandoned runs must not pile up."""
+_LARGEST_KEPT = 1 << 16
+"""Bytes of the payload of a head that is remembered; a larger one is read again."""
 
 
 class Head(NamedTuple):  # one is made for every event: a frozen dataclass takes twice as long
-    """The end of a run: the last event's seq and hash, which the next event must continue."""
+    """The end of a run: the last event with its seq and hash, which the next event must continue."""
 
     seq: int
     hash: bytes | None
+    event: Event | None
 
 
-EMPTY_RUN = Head(seq=0, hash=None)
+EMPTY_RUN = Head(seq=0, hash=None, event=None)
 """The head of a run without events. The first event continues it by having seq 1 and no prev_hash."""
 
 
 def head_of(event: Event) -> Head:
     """The head of a run whose last event this is."""
-    return Head(event.seq, event_hash(event))
+    return Head(event.seq, event_hash(event), event)
 
 
 class Heads:
@@ -70,6 +73,8 @@ class Heads:
 
     def remember(self, run_id: str, head: Head) -> None:
         """It is known now, in the place of the run that was written longest ago if there are many."""
+        if head.event is not None and len(head.event.payload) > _LARGEST_KEPT:
+            return
         with self._lock:
             if len(self._heads) >= _HEADS_KEPT:
                 del self._heads[next(iter(self._heads))]
@@ -99,7 +104,7 @@ def continue_run(run_id: str, head: Head, events: Sequence[Event]) -> Head:
         fault = _fault(run_id, head, event)
         if fault:
             raise InvalidAppendError(f"run {run_id}: {fault}; nothing was written", run_id=run_id, seq=event.seq)
-        head = Head(event.seq, event_hash(event))
+        head = Head(event.seq, event_hash(event), event)
     return head
 
 

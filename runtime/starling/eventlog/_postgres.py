@@ -12,6 +12,7 @@ would pay (notifications are queued under one lock of the whole server), and eac
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -37,13 +38,16 @@ if TYPE_CHECKING:
 __all__ = ["PostgresLog"]
 
 _POLL_S = 0.2
+_LOGS: weakref.WeakSet[PostgresLog] = weakref.WeakSet()
+"""Those of this process, for one that is forked from it."""
 
 
 class PostgresLog(ClosedAtTheEnd):
     """An event log in a Postgres database, version 11 or later.
 
     Safe to use from several threads and event loops; several processes on several hosts may write one database, each
-    run by one of them at a time. Nothing is connected to before the first use. Source: seed, "Persist runs".
+    run by one of them at a time. A process that is forked may use the log on, with connections of its own. Nothing is
+    connected to before the first use. Source: seed, "Persist runs".
 
     Privileges that suffice on ``eventlog_events``: SELECT to read, INSERT besides to write, DELETE besides to prune.
     Migrating needs those of whoever owns the tables. A role that may also SELECT from ``eventlog_schema_migrations``
@@ -92,6 +96,7 @@ class PostgresLog(ClosedAtTheEnd):
         self._client = Client(self._pool, self._jobs, auto_migrate=auto_migrate)
         # A log that is dropped without close gives its connections back all the same, quietly.
         self._finalizer = weakref.finalize(self, self._pool.close)
+        _LOGS.add(self)
 
     def __repr__(self) -> str:
         return f"PostgresLog({self._name!r}{', read_only=True' if self._read_only else ''})"
@@ -115,24 +120,26 @@ class PostgresLog(ClosedAtTheEnd):
         """
         self._require_open()
         batch = tuple(events)
-        head = self._jobs.continued(run_id, batch)
-        if head is None:
-            head = await self._client.do(self._jobs.continue_tail(run_id, batch))
+        ends = self._jobs.continued(run_id, batch)
+        if ends is None:
+            ends = await self._client.do(self._jobs.continue_tail(run_id, batch))
         if batch:
+            tail, head = ends
             self._jobs.begin_insert(run_id)
-            self._jobs.end_insert(run_id, batch, head, await self._client.insert(batch))
+            self._jobs.end_insert(run_id, batch, head, await self._client.insert(tail.event, batch))
             self._wakeups.wake(run_id)
 
     def append_sync(self, run_id: str, events: Sequence[Event]) -> None:
         """`append`, blocking."""
         self._require_open()
         batch = tuple(events)
-        head = self._jobs.continued(run_id, batch)
-        if head is None:
-            head = self._client.do_sync(self._jobs.continue_tail(run_id, batch))
+        ends = self._jobs.continued(run_id, batch)
+        if ends is None:
+            ends = self._client.do_sync(self._jobs.continue_tail(run_id, batch))
         if batch:
+            tail, head = ends
             self._jobs.begin_insert(run_id)
-            self._jobs.end_insert(run_id, batch, head, self._client.insert_sync(batch))
+            self._jobs.end_insert(run_id, batch, head, self._client.insert_sync(tail.event, batch))
             self._wakeups.wake(run_id)
 
     async def read(self, run_id: str) -> list[Event]:
@@ -202,15 +209,16 @@ class PostgresLog(ClosedAtTheEnd):
     # -- RunPruner
 
     async def prune(self, options: PruneOptions) -> PruneReport:
-        """Delete whole runs: `starling.eventlog.RunPruner.prune`. The space comes back by vacuuming."""
+        """Delete whole runs: `starling.eventlog.RunPruner.prune`. The space comes back by vacuuming.
+
+        Where runs in progress are meant, appends wait while a batch is deleted, some milliseconds. A run that the
+        original program, or somebody by hand, holds the lock of is left as it is. A table that cannot be locked within
+        5 s, because of VACUUM say, is a `LogWriteError`.
+        """
         self._require_open()
         work = Pruning(options, await self._client.do(self._jobs.prunable(options)))
         while work.next_limit:
-            batch, gone = await self._client.do(self._jobs.prune(options, work))
-            work.add(batch)
-            sweep = self._jobs.sweep(options, gone)
-            if sweep is not None:
-                await self._client.do(sweep)
+            work.add(await self._client.do(self._jobs.prune(options, work)))
         return work.report
 
     def prune_sync(self, options: PruneOptions) -> PruneReport:
@@ -218,11 +226,7 @@ class PostgresLog(ClosedAtTheEnd):
         self._require_open()
         work = Pruning(options, self._client.do_sync(self._jobs.prunable(options)))
         while work.next_limit:
-            batch, gone = self._client.do_sync(self._jobs.prune(options, work))
-            work.add(batch)
-            sweep = self._jobs.sweep(options, gone)
-            if sweep is not None:
-                self._client.do_sync(sweep)
+            work.add(self._client.do_sync(self._jobs.prune(options, work)))
         return work.report
 
     # -- SchemaLog, WriteChecker
@@ -258,3 +262,18 @@ class PostgresLog(ClosedAtTheEnd):
     def _require_open(self) -> None:
         if self._pool.closed:
             raise self._closed()
+
+    def _begin_anew(self) -> None:
+        self._pool.begin_anew()
+        self._jobs.begin_anew()
+        self._wakeups = Wakeups()
+
+
+def _begin_anew() -> None:
+    """Be the logs of a process that was just forked."""
+    for log in tuple(_LOGS):
+        log._begin_anew()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_begin_anew)

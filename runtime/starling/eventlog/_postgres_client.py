@@ -104,11 +104,11 @@ class Client:
 
     # -- appends: no job, since there is one for every event
 
-    async def insert(self, batch: Sequence[Event]) -> int:
-        """Add a batch behind its predecessor, which was looked for by an earlier job.
+    async def insert(self, tail: Event | None, batch: Sequence[Event]) -> int:
+        """Add a batch behind its predecessor, which an earlier job or append found to be the run's tail.
 
         Returns:
-            How many events were written: all, or none if the predecessor is not there.
+            How many events were written: all, or none if the predecessor is not there, or another one.
 
         Raises:
             LogError: the server refused, or could not be asked.
@@ -117,18 +117,18 @@ class Client:
         try:
             connection = await self._pool.borrow(loop)
             try:
-                return await connection.wait(insertion(connection, batch))
+                return await connection.wait(insertion(connection, tail, batch))
             finally:
                 self._pool.give_back(connection, loop)
         except DRIVER_ERRORS as error:
             raise self._insert_error(error, batch[0]) from error
 
-    def insert_sync(self, batch: Sequence[Event]) -> int:
+    def insert_sync(self, tail: Event | None, batch: Sequence[Event]) -> int:
         """`insert`, blocking."""
         try:
             connection = self._pool.borrow_sync()
             try:
-                return connection.wait(insertion(connection, batch))
+                return connection.wait(insertion(connection, tail, batch))
             finally:
                 self._pool.give_back(connection, None)
         except DRIVER_ERRORS as error:

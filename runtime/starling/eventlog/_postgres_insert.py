@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -34,10 +35,13 @@ __all__ = ["AsyncConnection", "Connection", "insertion"]
 
 # The lock makes appends to one run wait for each other, those of the original included; other runs are not held up. The
 # statement sees what was committed before it began to wait: who was second then meets the primary key. A subquery is
-# carried out once, whatever the number of rows.
+# carried out once, whatever the number of rows. All of the predecessor counts, since a run of that id may have been
+# deleted, and begun anew, elsewhere; its payload is not sent again.
 _IN_TURN = f"""
 WHERE (SELECT pg_advisory_xact_lock(hashtextextended($1, 0)) IS NOT NULL)
-    AND ($2 = 1 OR EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = $1 AND old.seq = $2 - 1))
+    AND ($2 = 1 OR EXISTS (
+        SELECT 1 FROM {EVENTS_TABLE} AS old WHERE old.run_id = $1 AND old.seq = $2 - 1
+            AND old.prev_hash IS NOT DISTINCT FROM $3 AND old.ts = $4 AND old.kind = $5 AND sha256(old.payload) = $6))
 """  # noqa: S608 - constants
 
 
@@ -53,18 +57,20 @@ class _Prepared:
 
 _DONE = ExecStatus.COMMAND_OK
 _TEXT, _BIGINT, _BYTEA, _BIGINTS, _BYTEAS = 25, 20, 17, 1016, 1001
+_BEHIND = (_TEXT, _BIGINT, _BYTEA, _BIGINT, _BIGINT, _BYTEA)
+"""Run and seq of the first new event; of its predecessor prev_hash, ts, kind and SHA-256 of the payload."""
 _ONE = _Prepared(
     name=b"starling_append_one",
-    text=f"INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT $1, $2, $3, $4, $5, $6 {_IN_TURN}",
-    types=(_TEXT, _BIGINT, _BYTEA, _BIGINT, _BIGINT, _BYTEA),
-    formats=[Format.BINARY] * 6,
+    text=f"INSERT INTO {EVENTS_TABLE} ({COLUMNS}) SELECT $1, $2, $7, $8, $9, $10 {_IN_TURN}",
+    types=(*_BEHIND, _BYTEA, _BIGINT, _BIGINT, _BYTEA),
+    formats=[Format.BINARY] * 10,
 )
 _MANY = _Prepared(
     name=b"starling_append_many",
     text=f"INSERT INTO {EVENTS_TABLE} ({COLUMNS}) "  # noqa: S608 - constants
-    f"SELECT $1, new.* FROM unnest($3, $4, $5, $6, $7) AS new {_IN_TURN}",
-    types=(_TEXT, _BIGINT, _BIGINTS, _BYTEAS, _BIGINTS, _BIGINTS, _BYTEAS),
-    formats=[Format.BINARY] * 7,
+    f"SELECT $1, new.* FROM unnest($7, $8, $9, $10, $11) AS new {_IN_TURN}",
+    types=(*_BEHIND, _BIGINTS, _BYTEAS, _BIGINTS, _BIGINTS, _BYTEAS),
+    formats=[Format.BINARY] * 11,
 )
 
 
@@ -80,21 +86,23 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
     is_prepared = False
 
 
-def insertion(connection: Connection | AsyncConnection, batch: Sequence[Event]) -> PQGen[int]:
+def insertion(connection: Connection | AsyncConnection, tail: Event | None, batch: Sequence[Event]) -> PQGen[int]:
     """Add a batch behind its predecessor. For the ``wait`` of the connection.
 
     Args:
         connection: in autocommit mode.
+        tail: the predecessor; None for the beginning of a run.
         batch: one event or more, of one run, whose seqs ascend by one.
 
     Returns:
-        How many were written: all, or none if the predecessor is not there.
+        How many were written: all, or none if the predecessor is not there, or another one.
 
     Raises:
         psycopg.Error: the server refused, or did not answer.
     """
     try:
         statement, values = (_ONE, _values(batch[0])) if len(batch) == 1 else (_MANY, _columns(batch))
+        values = _behind(tail, batch[0]) + values
     except (OverflowError, struct.error):
         raise errors.NumericValueOutOfRange("bigint out of range") from None  # as the server says it
     if not connection.is_prepared:
@@ -128,10 +136,21 @@ _LENGTH = struct.Struct(">i").pack
 _NULL = _LENGTH(-1)
 
 
+def _behind(tail: Event | None, first: Event) -> list[Buffer | None]:
+    place: list[Buffer | None] = [first.run_id.encode(), first.seq.to_bytes(8, signed=True)]
+    if tail is None:
+        return [*place, None, None, None, None]
+    return [
+        *place,
+        tail.prev_hash,
+        tail.ts.to_bytes(8, signed=True),
+        tail.kind.to_bytes(8, signed=True),
+        sha256(tail.payload).digest(),
+    ]
+
+
 def _values(event: Event) -> list[Buffer | None]:
     return [
-        event.run_id.encode(),
-        event.seq.to_bytes(8, signed=True),
         event.prev_hash,
         event.ts.to_bytes(8, signed=True),
         event.kind.to_bytes(8, signed=True),
@@ -141,8 +160,6 @@ def _values(event: Event) -> list[Buffer | None]:
 
 def _columns(events: Sequence[Event]) -> list[Buffer | None]:
     return [
-        events[0].run_id.encode(),
-        events[0].seq.to_bytes(8, signed=True),
         _integers([event.seq for event in events]),
         _blobs([event.prev_hash for event in events]),
         _integers([event.ts for event in events]),

@@ -14,7 +14,7 @@ from starling.eventlog import _postgres_steps, _sql_steps
 from starling.eventlog._append_rules import EMPTY_RUN, Head, Heads, advanced_elsewhere, continue_run, head_of
 from starling.eventlog._int64 import within_int64
 from starling.eventlog._migrations import pending
-from starling.eventlog._paging import RunPageOptions, RunStatus
+from starling.eventlog._paging import RunPageOptions
 from starling.eventlog._postgres_schema import apply_pending, create_missing, stored_version
 from starling.eventlog._postgres_steps import POSTGRES, can_hold
 from starling.eventlog._protocol import SCHEMA_VERSION, MigrationReport
@@ -71,27 +71,28 @@ class Jobs:
         self._read_only = read_only
         self._heads = Heads()
 
-    def continued(self, run_id: str, batch: Sequence[Event]) -> Head | None:
-        """The head after the batch. None if the server must be asked: perhaps the run was advanced elsewhere."""
+    def continued(self, run_id: str, batch: Sequence[Event]) -> tuple[Head, Head] | None:
+        """The head before and after the batch; None if the server must be asked, as the run may have been advanced."""
         self._refuse_if_read_only("append")
         known = self._heads.get(run_id)
         if known is None:
             return None
         try:
-            return continue_run(run_id, known, batch)
+            return known, continue_run(run_id, known, batch)
         except InvalidAppendError:
             return None
 
-    def continue_tail(self, run_id: str, batch: Sequence[Event]) -> Job[Head]:
-        """The head after the batch, behind the tail that is stored."""
+    def continue_tail(self, run_id: str, batch: Sequence[Event]) -> Job[tuple[Head, Head]]:
+        """The head before and after the batch, where it is the tail that is stored."""
         steps = self._continue_tail(run_id, batch)
         return Job(action="append", steps=steps, run_id=run_id, seq=batch[0].seq if batch else None, writing=True)
 
-    def _continue_tail(self, run_id: str, batch: Sequence[Event]) -> Steps[Head]:
+    def _continue_tail(self, run_id: str, batch: Sequence[Event]) -> Steps[tuple[Head, Head]]:
         if "\0" in run_id:
             raise InvalidAppendError(f"run id {run_id!r} holds a NUL, which no text in Postgres may", run_id=run_id)
         tail = yield from _postgres_steps.select(self.name, _postgres_steps.TAIL, run_id)
-        return continue_run(run_id, head_of(tail[0]) if tail else EMPTY_RUN, batch)
+        head = head_of(tail[0]) if tail else EMPTY_RUN
+        return head, continue_run(run_id, head, batch)
 
     def begin_insert(self, run_id: str) -> None:
         """The head is unknown until the commit is known to have happened."""
@@ -132,17 +133,11 @@ class Jobs:
             self._refuse_if_read_only("prune")
         return Job(action="look for runs to prune", steps=_sql_steps.prunable_runs(POSTGRES, options))
 
-    def prune(self, options: PruneOptions, work: Pruning) -> Job[tuple[PruneBatch, list[str]]]:
-        """Delete the next batch; the result says which runs went."""
+    def prune(self, options: PruneOptions, work: Pruning) -> Job[PruneBatch]:
+        """Delete the next batch."""
         self._heads.forget_all()  # of the runs that go; the others' are read again
         steps = _postgres_steps.prune_batch(options, work.reached, work.next_limit)
         return Job(action="prune", steps=steps, writing=True, within="commit")
-
-    def sweep(self, options: PruneOptions, gone: Sequence[str]) -> Job[None] | None:
-        """Delete what writers that waited meanwhile have added. None where nobody can have: the runs had ended."""
-        if not gone or RunStatus.IN_PROGRESS not in options.statuses():
-            return None
-        return Job(action="prune", steps=_postgres_steps.sweep(gone), writing=True, within="commit")
 
     def schema_version(self) -> Job[int]:
         """The version that the database is at."""
@@ -174,6 +169,10 @@ class Jobs:
         """Write, and take it back."""
         self._refuse_if_read_only("write")
         return Job(action="write", steps=_postgres_steps.rehearse_write(), writing=True, within="rollback")
+
+    def begin_anew(self) -> None:
+        """Be those of a process that was just forked: another thread may have held a lock then."""
+        self._heads = Heads()
 
     def forget(self) -> None:
         """Forget the heads: the log is closed."""

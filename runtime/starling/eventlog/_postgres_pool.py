@@ -5,6 +5,8 @@ works in the background. Whoever borrows holds one of ``size`` slots; who finds 
 alike. An idle connection stays with its home: the event loop that it was made in, or None for the blocking ones. Those
 of an event loop that is gone are closed when somebody borrows next.
 
+A process that was forked makes connections of its own (`begin_anew`); those that it inherited are its parent's.
+
 psycopg's own pools are not used: an async one belongs to one event loop, keeps tasks running in it, and leaves its
 connections open when the loop ends; and a server that is away shows as a timeout, without its cause.
 """
@@ -12,11 +14,12 @@ connections open when the loop ends; and a server that is away shows as a timeou
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
@@ -66,11 +69,15 @@ class Pool:
         self._size = size
         self._wait_s = wait_s
         self._closed_error = closed_error
+        self.closed = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._in_use = 0
         self._waiting: deque[Future[None]] = deque()
+        self._lent: set[_Connection] = set()
         self._idle: dict[_Home, list[tuple[Any, float]]] = {}
-        self.closed = False
 
     async def borrow(self, loop: asyncio.AbstractEventLoop) -> AsyncConnection:
         """A connection of the running event loop; `give_back` must follow.
@@ -84,10 +91,12 @@ class Pool:
         if ticket is not None:
             await self._wait(ticket, loop)
         try:
-            return self._take(loop) or await self._connect()
+            connection: AsyncConnection = self._take(loop) or await self._connect()
         except BaseException:
             self._leave()
             raise
+        self._lent.add(connection)
+        return connection
 
     def borrow_sync(self) -> Connection:
         """`borrow`, blocking."""
@@ -95,10 +104,12 @@ class Pool:
         if ticket is not None:
             self._wait_sync(ticket)
         try:
-            return self._take(None) or self._connect_sync()
+            connection: Connection = self._take(None) or self._connect_sync()
         except BaseException:
             self._leave()
             raise
+        self._lent.add(connection)
+        return connection
 
     def give_back(self, connection: _Connection, home: _Home) -> None:
         """It is free again. One that is in the middle of something, after an error, is closed.
@@ -107,8 +118,11 @@ class Pool:
             connection: one that was borrowed.
             home: the event loop that it belongs to; None for a blocking one.
         """
+        if connection not in self._lent:  # a task that was forked in its midst gives back what is its parent's
+            return
         usable = connection.pgconn.transaction_status == _AT_REST
         with self._lock:
+            self._lent.remove(connection)
             if usable and not self.closed:
                 self._idle.setdefault(home, []).append((connection, time.monotonic()))
             else:
@@ -126,6 +140,18 @@ class Pool:
             if ticket.set_running_or_notify_cancel():
                 ticket.set_exception(self._closed_error())
 
+    def begin_anew(self) -> None:
+        """Be the pool of a process that was just forked: nothing is in use, and nothing idle.
+
+        What another thread of the parent was using is cut off and left as it is: nobody knows in which state.
+        """
+        lent, idle = self._lent, [connection for idle in self._idle.values() for connection, _ in idle]
+        self._begin()  # with a new lock: the old one may be held by a thread that is not here
+        for connection in (*lent, *idle):
+            _cut_off(connection)
+        for connection in idle:
+            _finish(connection)
+
     # -- slots
 
     async def _wait(self, ticket: Future[None], loop: asyncio.AbstractEventLoop) -> None:
@@ -135,17 +161,17 @@ class Pool:
         except TimeoutError:
             self._tear_up(ticket)
             raise self._none_free() from None
-        except asyncio.CancelledError:
+        except BaseException:
             self._tear_up(ticket)
             raise
 
     def _wait_sync(self, ticket: Future[None]) -> None:
         try:
             ticket.result(self._wait_s)
-        except FutureTimeoutError:
+        except TimeoutError:
             self._tear_up(ticket)
             raise self._none_free() from None
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or whatever else the handler of a signal raises
             self._tear_up(ticket)
             raise
 
@@ -221,6 +247,19 @@ class Pool:
 def _finish(connection: _Connection) -> None:
     """Close it from whatever thread, without waiting."""
     connection.pgconn.finish()
+
+
+def _cut_off(connection: _Connection) -> None:
+    """Put nothing in the place of the socket, which the parent still uses: what is said from here on, nobody hears.
+
+    Closing would not do: libpq says good-bye to the server, in the parent's name, and the number of a closed file is
+    soon another one's.
+    """
+    with suppress(psycopg.OperationalError):  # it is closed already
+        socket = connection.pgconn.socket
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, socket, inheritable=False)
+        os.close(nothing)
 
 
 def _is_alive(connection: _Connection) -> bool:

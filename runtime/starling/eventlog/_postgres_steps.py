@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from starling.eventlog._migrations import EVENTS_TABLE
-from starling.eventlog._paging import Position
+from starling.eventlog._paging import Position, RunStatus
 from starling.eventlog._pruning import PruneBatch, first_events_worth
 from starling.eventlog._sql import COLUMNS, event_of_row
 from starling.eventlog._sql_listing import Dialect, Statement, prunable
@@ -27,7 +27,6 @@ __all__ = [
     "rehearse_write",
     "run_ids",
     "select",
-    "sweep",
 ]
 
 POSTGRES = Dialect(
@@ -43,11 +42,10 @@ _RUN_IDS = (
     f'SELECT DISTINCT run_id COLLATE "C" AS id FROM {EVENTS_TABLE} WHERE run_id COLLATE "C" > ? ORDER BY id LIMIT ?'  # noqa: S608
 )
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))"
+_TRY_TO_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(?, 0))"
+_WAIT_BRIEFLY = "SET LOCAL lock_timeout = '5s'"
+_STOP_WRITERS = f"LOCK TABLE {EVENTS_TABLE} IN SHARE ROW EXCLUSIVE MODE"
 _DELETE = f"DELETE FROM {EVENTS_TABLE} WHERE run_id = ANY(?)"  # noqa: S608 - constants
-_DELETE_HEADLESS = f"""
-DELETE FROM {EVENTS_TABLE} AS gone WHERE run_id = ANY(?)
-    AND NOT EXISTS (SELECT 1 FROM {EVENTS_TABLE} AS head WHERE head.run_id = gone.run_id AND head.seq = 1)
-"""  # noqa: S608 - constants
 
 
 def can_hold(*texts: str) -> bool:
@@ -77,35 +75,48 @@ def run_ids(after: str, limit: int) -> Steps[list[str]]:
     return [run_id for (run_id,) in rows]
 
 
-def prune_batch(options: PruneOptions, after: Position | None, limit: int) -> Steps[tuple[PruneBatch, list[str]]]:
-    """Delete the next runs behind ``after``, so many at most, and return their ids too. Carry it out in a transaction.
+def prune_batch(options: PruneOptions, after: Position | None, limit: int) -> Steps[PruneBatch]:
+    """Delete the next runs behind ``after``, so many at most. Carry it out in a transaction.
 
     The runs are chosen first and locked then, so what has been written to one meanwhile is looked at again.
     """
     rows = yield prunable(POSTGRES, options, after, limit)
     batch = first_events_worth([(Position(ts, run_id), size) for run_id, ts, size in rows])
     if not batch:
-        return PruneBatch(), []
-    yield from _lock([position.run_id for position, _ in batch])
-    rows = yield _still(options, [position.run_id for position, _ in batch])
+        return PruneBatch()
+    lock = _lock_written if RunStatus.IN_PROGRESS in options.statuses() else _lock_ended
+    locked = yield from lock([position.run_id for position, _ in batch])
+    rows = yield _still(options, locked)
     sizes = {run_id: size for run_id, _, size in rows}
     yield Statement(text=_DELETE, arguments=(list(sizes),))
-    return PruneBatch(runs=len(sizes), events=sum(sizes.values()), reached=batch[-1][0]), list(sizes)
+    return PruneBatch(runs=len(sizes), events=sum(sizes.values()), reached=batch[-1][0])
 
 
-def sweep(run_ids: Sequence[str]) -> Steps[None]:
-    """Delete what writers that waited for a pruning have added to runs that are gone. Carry it out in a transaction.
-
-    Their statements began before the runs went, and still saw them. Locks are given in the order of asking. A run that
-    has a first event was begun anew under the old id, and is nobody's leavings.
-    """
-    yield from _lock(run_ids)
-    yield Statement(text=_DELETE_HEADLESS, arguments=(list(run_ids),))
-
-
-def _lock(run_ids: Sequence[str]) -> Steps[None]:
+def _lock_ended(run_ids: Sequence[str]) -> Steps[Sequence[str]]:
+    """Lock runs that nobody writes any more."""
     for run_id in sorted(run_ids):  # in one order, so that two prunings cannot wait for each other
         yield Statement(text=_LOCK, arguments=(run_id,))
+    return run_ids
+
+
+def _lock_written(run_ids: Sequence[str]) -> Steps[Sequence[str]]:
+    """Lock runs that may be written this very moment, and return those that it locked.
+
+    A run's own lock does not do: an append that waits for it has seen the run already, and would add to what is gone.
+    One that waits for the table looks afterwards. Where the table cannot be had soon, because of VACUUM say, the
+    pruning fails: every append of every run waits behind it.
+
+    The original's appends look first and wait for the table then, with the run's lock in hand. To wait for that here
+    would be a deadlock, so such a run is left as it is.
+    """
+    yield Statement(text=_WAIT_BRIEFLY, arguments=())
+    yield Statement(text=_STOP_WRITERS, arguments=())
+    locked = []
+    for run_id in run_ids:
+        ((is_mine,),) = yield Statement(text=_TRY_TO_LOCK, arguments=(run_id,))
+        if is_mine:
+            locked.append(run_id)
+    return locked
 
 
 def _still(options: PruneOptions, run_ids: Sequence[str]) -> Statement:

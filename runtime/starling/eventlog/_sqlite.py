@@ -1,8 +1,8 @@
 """The log in one SQLite file: WAL, one writer, many readers, in one process or several.
 
-Strategy: one connection, one lock, statements called in line. The head (seq, hash) of each run being written is kept,
-so that an append reads nothing; that it is still the head is left to the insert itself, which takes its seq from its
-predecessor or fails, and to the primary key, which lets one of two racing writers through.
+Strategy: one connection, one lock, statements called in line. The head of each run being written is kept, so that an
+append reads nothing; that it is still the head is left to the insert itself, which takes its seq from its predecessor,
+if that is the one it knows, or fails, and to the primary key, which lets one of two racing writers through.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from starling.errors import InvalidAppendError, LogCorruptError, LogError, ReadOnlyError
 from starling.event import TERMINAL_KINDS
@@ -23,7 +23,7 @@ from starling.eventlog._inline import InlineLog
 from starling.eventlog._migrations import EVENTS_TABLE, apply_pending, pending, stored_version
 from starling.eventlog._protocol import SCHEMA_VERSION, MigrationReport
 from starling.eventlog._schema import check_version, refuse_newer
-from starling.eventlog._sql import COLUMNS, event_of_row
+from starling.eventlog._sql import COLUMNS, event_of_row, row_of_event
 from starling.eventlog._sqlite_errors import DRIVER_ERRORS, map_error
 from starling.eventlog._sqlite_listing import check_database, list_page, prunable_runs, prune_batch, run_ids
 from starling.eventlog._sqlite_open import open_connection, transaction
@@ -44,11 +44,14 @@ __all__ = ["SQLiteLog"]
 
 T = TypeVar("T")
 
-# Without its predecessor an event has no seq, which the column refuses. INSERT ... SELECT ... WHERE EXISTS is slower:
-# SQLite copies what is selected, since it comes from the table that is written to.
-_INSERT = f"""
+_INSERT = f"INSERT INTO {EVENTS_TABLE} ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+# Without its predecessor an event has no seq, which the column refuses. A run of that id may have been deleted, and
+# begun anew, elsewhere, so all of the predecessor counts. INSERT ... SELECT ... WHERE EXISTS is slower: SQLite copies
+# what is selected, since it comes from the table that is written to.
+_INSERT_BEHIND = f"""
 INSERT INTO {EVENTS_TABLE} ({COLUMNS}) VALUES
-(?, CASE ? WHEN 1 THEN 1 ELSE (SELECT seq + 1 FROM {EVENTS_TABLE} WHERE run_id = ? AND seq = ?) END, ?, ?, ?, ?)
+(?, (SELECT seq + 1 FROM {EVENTS_TABLE}
+     WHERE run_id = ? AND seq = ? AND prev_hash IS ? AND ts = ? AND kind = ? AND payload = ?), ?, ?, ?, ?)
 """  # noqa: S608 - constants
 _SELECT = f"SELECT {COLUMNS} FROM {EVENTS_TABLE} WHERE run_id = ?"  # noqa: S608 - constants
 _SELECT_RUN = f"{_SELECT} ORDER BY seq"
@@ -125,6 +128,8 @@ class SQLiteLog(InlineLog):
         with self._open():
             version = self._stored_version()
             refuse_newer(version, self._path)
+            if not dry_run:
+                self._refuse_if_read_only("migrate")
             applied = pending(version)
             if applied and not dry_run:
                 applied = self._migrate()
@@ -145,7 +150,6 @@ class SQLiteLog(InlineLog):
             raise map_error(error, self._path, "reading the schema version") from error
 
     def _migrate(self) -> tuple[int, ...]:
-        self._refuse_if_read_only("migrate")
         try:
             with transaction(self._connection):
                 return apply_pending(self._connection, self._path)
@@ -157,37 +161,48 @@ class SQLiteLog(InlineLog):
     def _append(self, run_id: str, events: Sequence[Event]) -> None:
         self._refuse_if_read_only("append")
         batch = tuple(events)
-        head = self._continue(run_id, batch)
+        tail, head = self._continue(run_id, batch)
         if not batch:
             return
         self._heads.forget(run_id)  # unknown until the commit is known to have happened
         ended = batch[-1].kind in TERMINAL_KINDS
-        self._insert(run_id, batch, head if ended else None)
+        self._insert(tail.event, batch, head if ended else None)
         if not ended:
             self._heads.remember(run_id, head)
 
-    def _continue(self, run_id: str, events: Sequence[Event]) -> Head:
+    def _continue(self, run_id: str, events: Sequence[Event]) -> tuple[Head, Head]:
+        """The head before and after the events."""
         known = self._heads.get(run_id)
         if known is not None:
             try:
-                return continue_run(run_id, known, events)
+                return known, continue_run(run_id, known, events)
             except InvalidAppendError:
                 pass  # perhaps the run was advanced elsewhere, and these events continue that: ask the file
-        return continue_run(run_id, self._stored_head(run_id) if run_id else EMPTY_RUN, events)
+        stored = self._stored_head(run_id) if run_id else EMPTY_RUN
+        return stored, continue_run(run_id, stored, events)
 
-    def _insert(self, run_id: str, batch: Sequence[Event], ended: Head | None) -> None:
+    def _insert(self, tail: Event | None, batch: Sequence[Event], ended: Head | None) -> None:
+        first = batch[0]
         try:
             if len(batch) == 1 and ended is None:
-                self._connection.execute(_INSERT, _arguments(batch[0]))  # one statement is a transaction by itself
+                self._insert_behind(tail, first)  # one statement is a transaction by itself
                 return
             with transaction(self._connection):
-                self._connection.executemany(_INSERT, map(_arguments, batch))
+                self._insert_behind(tail, first)
+                self._connection.executemany(_INSERT, map(row_of_event, batch[1:]))
                 if ended is not None:
-                    seal(self._connection, run_id, ended)
+                    seal(self._connection, first.run_id, ended)
         except sqlite3.IntegrityError as error:
-            raise advanced_elsewhere(self._path, run_id, batch[0].seq) from error
+            raise advanced_elsewhere(self._path, first.run_id, first.seq) from error
         except DRIVER_ERRORS as error:
-            raise map_error(error, self._path, "append", writing=True, run_id=run_id) from error
+            raise map_error(error, self._path, "append", writing=True, run_id=first.run_id, seq=first.seq) from error
+
+    def _insert_behind(self, tail: Event | None, event: Event) -> None:
+        if tail is None:
+            self._connection.execute(_INSERT, row_of_event(event))
+        else:
+            run_id, _, *row = row_of_event(event)
+            self._connection.execute(_INSERT_BEHIND, (run_id, *row_of_event(tail), *row))
 
     def _refuse_if_read_only(self, action: str) -> None:
         if self._read_only:
@@ -291,9 +306,3 @@ class SQLiteLog(InlineLog):
             self._connection.close()
         except DRIVER_ERRORS as error:
             raise map_error(error, self._path, "close") from error
-
-
-def _arguments(event: Event) -> tuple[Any, ...]:
-    """What `_INSERT` is given."""
-    run_id, seq = event.run_id, event.seq
-    return (run_id, seq, run_id, seq - 1, event.prev_hash, event.ts, int(event.kind), event.payload)

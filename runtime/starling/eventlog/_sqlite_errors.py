@@ -56,7 +56,15 @@ def is_undecodable(error: Exception) -> bool:
     return own and "decode" in str(error)
 
 
-def map_error(error: Exception, path: str, action: str, *, writing: bool = False, run_id: str = "") -> LogError:
+def map_error(
+    error: Exception,
+    path: str,
+    action: str,
+    *,
+    writing: bool = False,
+    run_id: str = "",
+    seq: int | None = None,
+) -> LogError:
     """The error to raise ``from`` a driver's error.
 
     Args:
@@ -64,7 +72,7 @@ def map_error(error: Exception, path: str, action: str, *, writing: bool = False
         path: the database.
         action: what was tried, such as ``"append"``.
         writing: a failure of the storage is then a `LogWriteError`.
-        run_id: the run concerned, if one.
+        run_id, seq: the run concerned, and the first event, if there is one.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     where = f"{path}: {action}" + (f" of run {run_id}" if run_id else "") + " failed"
@@ -72,9 +80,9 @@ def map_error(error: Exception, path: str, action: str, *, writing: bool = False
         code, error = sqlite3.SQLITE_CORRUPT, ValueError("a text in it is not UTF-8")
     if code in _CORRUPT:
         text = f"{where}: {_CORRUPT[code]} ({error}). Restore it from a copy, or record it again"
-        return LogCorruptError(text, path=path, run_id=run_id)
+        return LogCorruptError(text, path=path, run_id=run_id, seq=seq)
     cause, cure = _MEANING.get(code, ("SQLite refused it", "SQLite's own words are in brackets"))
     if action != "append":
         cure = cure.removesuffix(_THEN)
     family = LogWriteError if writing else LogError
-    return family(f"{where}: {cause} ({error}). {cure}", path=path, run_id=run_id)
+    return family(f"{where}: {cause} ({error}). {cure}", path=path, run_id=run_id, seq=seq)

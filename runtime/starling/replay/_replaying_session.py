@@ -80,6 +80,12 @@ class ReplayingSession:
         """The recorded run that goes on; an earlier call has begun it, or it began before it was recorded."""
         return next((run for run in (*self.played, *self._left) if run.run_id == intent.resumes), None)
 
+    @property
+    def running(self) -> frozenset[str]:
+        """The runs that go on at this moment."""
+        with self._lock:
+            return frozenset(run.run_id for run in self._running)
+
     def end(self, run: FixtureRun) -> None:
         """A run is over, however it went."""
         with self._lock:

@@ -19,6 +19,7 @@ from starling.step._abandoned import cut_off, is_abandoned
 from starling.step._exceptions import describe, rebuild
 from starling.step._frame import Frame, current, current_frame, enter_effect, leave
 from starling.step._journal import NOT_FOR_THE_LOG, PUT_OFF_S
+from starling.step._stopping import stops_everything
 from starling.tool import run_in_thread
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def new_call_id() -> str:
     return new_ulid() if frame is None else str(_value(frame, _CALL_ID, new_ulid))
 
 
-async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
+async def side_effect(  # noqa: C901 - a table of cases
+    name: str, function: Callable[[], Awaitable[T] | T]
+) -> T:
     """Do something that a replay must not do again, and record what came of it.
 
     Args:
@@ -115,6 +118,8 @@ async def side_effect(name: str, function: Callable[[], Awaitable[T] | T]) -> T:
             frame.run.journal.effect(frame, _failed(frame, name, error), request)
         raise
     except (Exception, SystemExit) as error:
+        if stops_everything(error):
+            raise
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
         await frame.run.journal.commit()
         raise
@@ -143,6 +148,8 @@ def side_effect_sync(name: str, function: Callable[[], T]) -> T:
     except NOT_FOR_THE_LOG:
         raise
     except (Exception, SystemExit, GeneratorExit) as error:
+        if stops_everything(error):
+            raise
         frame.run.journal.effect(frame, _failed(frame, name, error), request)
         frame.run.commit_blocking()
         raise

@@ -23,6 +23,7 @@ from starling.step import _texts
 from starling.step._frame import enclosing
 from starling.step._interruption import Interruption
 from starling.step._journal import NOT_FOR_THE_LOG
+from starling.step._stopping import stops_everything
 from starling.step._timers import pause
 from starling.tool import call_policy, reject_malformed, to_plain
 
@@ -68,7 +69,7 @@ class BrokenOff:
     exception: BaseException
 
 
-async def outcome_of(  # noqa: PLR0911 - a table of cases
+async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
     run: Run, call: ToolCall, tool: Tool | None, cancels: int
 ) -> Raw | Failure | BrokenOff:
     """Run the tool once. What is the run's own or the environment's propagates.
@@ -94,7 +95,9 @@ async def outcome_of(  # noqa: PLR0911 - a table of cases
         if times_cancelled() > cancels:
             return Failure(_texts.said(error), "cancelled", error)
         return Failure(_texts.said(error), "tool", error, transient=isinstance(error, TransientToolError))
-    except (Interruption, GeneratorExit):
+    except _NoFailureError as error:
+        return BrokenOff(exception=error.raised)
+    except (Interruption, GeneratorExit):  # the second one closes this coroutine
         raise
     except BaseException as error:  # noqa: BLE001 - the journal says what comes of it
         return BrokenOff(exception=error)
@@ -103,6 +106,13 @@ async def outcome_of(  # noqa: PLR0911 - a table of cases
 def _told_to_stop(run: Run) -> Failure:
     text = _texts.DEADLINE_EXCEEDED if run.out_of_time() else _texts.CANCELLED
     return Failure(text, "cancelled", asyncio.CancelledError(text))
+
+
+class _NoFailureError(BaseException):
+    """The tool's function raised what is no failure of it, whatever its class looks like."""
+
+    def __init__(self, raised: BaseException) -> None:
+        self.raised = raised
 
 
 class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
@@ -135,14 +145,14 @@ async def _within(seconds: float | None, tool: Tool, args: Any, *, generously: b
             limit is for what never returns today.
     """
     if seconds is None:
-        return await in_own_task(lambda: tool.execute(args))
+        return await in_own_task(lambda: _executed(tool, args))
     limit = max(REPLAY_TIMEOUT_FACTOR * seconds, REPLAY_TIMEOUT_AT_LEAST_S) if generously else seconds
     deadline = asyncio.timeout(None)
     try:
         async with deadline:
             # In no call's context: a replay lets the timers of a call expire early that waits for one of them.
             Context().run(deadline.reschedule, asyncio.get_running_loop().time() + limit)
-            value = await in_own_task(lambda: tool.execute(args))
+            value = await in_own_task(lambda: _executed(tool, args))
     except Exception as error:
         if deadline.expired():
             raise _TimedOut(_texts.timed_out(seconds)) from error
@@ -150,6 +160,15 @@ async def _within(seconds: float | None, tool: Tool, args: Any, *, generously: b
     if deadline.expired():
         raise _TimedOut(_texts.timed_out(seconds))  # too late, even if the tool ended in its own way when told to stop
     return value
+
+
+async def _executed(tool: Tool, args: Any) -> Any:
+    try:
+        return await tool.execute(args)
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) or stops_everything(error):
+            raise _NoFailureError(error) from None
+        raise
 
 
 async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable[[], bool] | None = None) -> Any:

@@ -41,6 +41,7 @@ from starling.step._frame import Frame, current_frame
 from starling.step._interruption import Interruption
 from starling.step._replay import ReplayJournal
 from starling.step._run import Unfinished
+from starling.step._stopping import stops_everything
 from starling.step._tail import TailJournal
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def _open(run: Run, request: Request) -> AsyncIterator[Chunk]:
     except (ProviderError, CassetteError):
         raise
     except Exception as error:
+        if stops_everything(error):
+            raise
         raise wrap_http_status(error, None, provider=run.provider.info().id) from error
 
 
@@ -197,6 +200,8 @@ async def _next(run: Run, chunks: AsyncGenerator[Chunk, None]) -> Chunk | None:
     except (ProviderError, CassetteError):
         raise
     except Exception as error:
+        if stops_everything(error):
+            raise
         raise wrap_http_status(error, None, provider=run.provider.info().id) from error
 
 

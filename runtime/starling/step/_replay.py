@@ -34,6 +34,7 @@ from starling.step._recorded_effects import RecordedEffects
 from starling.step._redaction import redacted, redacted_request
 from starling.step._reproduction import Reproduction
 from starling.step._served import SERVED
+from starling.step._stopping import stops_everything
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -298,10 +299,10 @@ class ReplayJournal:
     async def broken_off(self, frame: Frame, attempt: int, error: BaseException) -> BaseException:
         """A divergence where the recorded attempt came to something; that itself where it ended the run then, too.
 
-        A KeyboardInterrupt is obeyed in any case. The divergence is kept, should somebody catch it.
+        What stops everything is obeyed in any case. The divergence is kept, should somebody catch it.
         """
         await self.turn_to_end(frame, attempt)
-        interrupts = isinstance(error, KeyboardInterrupt)
+        interrupts = stops_everything(error)
         if isinstance(frame.failure, NondeterminismError) and not interrupts:
             return frame.failure
         with self._lock:

@@ -23,6 +23,7 @@ from starling.step._frame import Frame, current, current_frame, leave
 from starling.step._interruption import Interruption
 from starling.step._invoke import OF_THE_RUN, BrokenOff, Failure, outcome_of, times_cancelled
 from starling.step._raised import raised_by
+from starling.step._stopping import stops_everything
 from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _rank(error: BaseException) -> tuple[int, int]:
         return 1, error.divergence.seq
     if isinstance(error, Interruption):
         return 3, 0
-    return (2 if isinstance(error, Exception) else 0), 0
+    return (2 if isinstance(error, Exception) and not stops_everything(error) else 0), 0
 
 
 async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
