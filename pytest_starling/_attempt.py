@@ -134,7 +134,7 @@ class Attempt:
         mark, wrong = configured(golden.mark, defaults)
         if wrong:
             pytest.fail("\n".join(f"golden_run_config {sentence}" for sentence in wrong), pytrace=False)
-        if self.network:
+        if self.network and mark is not golden.mark:
             self.network.allow(mark.allow_hosts)
         if golden.movable:
             golden.path = golden.settings.root / folder / golden.movable

@@ -92,8 +92,9 @@ class Credentials:
 
     def note(self, environment: Mapping[str, str]) -> None:
         """Look at the environment."""
-        for name, value in environment.items():
-            if is_named_like_one(name) and not any(fnmatchcase(name, allowed) for allowed in self._allowed):
+        for name in filter(is_named_like_one, environment):  # by name: to get a value out of os.environ takes longer
+            if not any(fnmatchcase(name, allowed) for allowed in self._allowed):
+                value = environment.get(name, "")  # "" if another thread has just removed it
                 values = {one for one in _parts(value.strip()) if is_credential(one)}
                 if _ABOUT_ONE.search(name.upper()) and not _HOLDS_ONE.search(value):
                     continue

@@ -42,11 +42,19 @@ def golden_run_config() -> Mapping[str, Any]:
 
 
 @pytest.fixture
-def _starling_open(request: pytest.FixtureRequest, golden_run_dir: Path, golden_run_config: Mapping[str, Any]) -> None:
-    """Golden tests ask for this first: it opens the recording before any other fixture can start a run."""
-    attempt = _required(request, "_starling_open").attempt
-    assert attempt is not None, "setup has begun it"
-    attempt.load(Path(golden_run_dir), golden_run_config)
+def _starling_open(request: pytest.FixtureRequest) -> None:
+    """Golden tests ask for this first: it opens the recording before any other fixture can start a run.
+
+    It asks for the two fixtures above only where somebody overrides them: each costs pytest as much as a small test.
+    """
+    from pytest_starling._session import overrides
+
+    golden = _required(request, "_starling_open")
+    assert golden.attempt is not None, "setup has begun it"
+    item = golden.item
+    own_folder, own_config = overrides(item, "golden_run_dir"), overrides(item, "golden_run_config")
+    folder = Path(request.getfixturevalue("golden_run_dir")) if own_folder else golden.settings.folder
+    golden.attempt.load(folder, request.getfixturevalue("golden_run_config") if own_config else {})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_starling import _variable, _xdist, hookspecs, leave_compiled
+from pytest_starling import _variable, hookspecs, leave_compiled
 from pytest_starling._options import MODES, add_options, asked_for_anything
 from pytest_starling._state import GOLDEN, MARKER, SIGNATURE, Golden, golden_item
 
@@ -59,7 +59,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker, and refuse options that contradict each other."""
     _variable.announce(config)
-    _xdist.taught_by_controller(config)
+    if hasattr(config, "workerinput"):
+        from pytest_starling import _xdist
+
+        _xdist.taught_by_controller(config)
     config.addinivalue_line(
         "markers", f"{SIGNATURE}: record the agent runs of this test once, and replay them from then on"
     )
@@ -91,7 +94,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from pytest_starling._owners import owners
 
         golden.owners = owners(golden, session)
-    golden.children.clear()
+    golden.forget_collected()
 
 
 def _collect(golden: Golden, session: pytest.Session) -> None:
@@ -100,6 +103,8 @@ def _collect(golden: Golden, session: pytest.Session) -> None:
     try:
         collect(golden, session.items)
     except pytest.UsageError as error:
+        from pytest_starling import _xdist
+
         _xdist.tell_controller(session, error)
         raise
     if any(one.movable for one in golden.items):
@@ -227,12 +232,16 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Brief a worker of pytest-xdist."""
+    from pytest_starling import _xdist
+
     _xdist.prepare_worker(node)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take down what a worker of pytest-xdist found out about fixtures."""
+    from pytest_starling import _xdist
+
     told = _xdist.told_by_worker(node)
     if told is not None:
         node.config.stash[GOLDEN].told.append(told)

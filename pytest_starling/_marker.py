@@ -83,6 +83,8 @@ def configured(mark: GoldenMark, defaults: object) -> tuple[GoldenMark, list[str
     """The marker with what ``golden_run_config`` says where the marker itself is silent."""
     if not isinstance(defaults, Mapping):
         return mark, [f"must return a mapping of marker arguments, not {type(defaults).__name__}"]
+    if not defaults:
+        return mark, []
     problems = ["cannot set path: override golden_run_dir"] if "path" in defaults else []
     open_fields = {name: value for name, value in defaults.items() if name not in mark.given and name != "path"}
     merged = _checked(mark, open_fields, problems)

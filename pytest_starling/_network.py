@@ -78,8 +78,6 @@ class NetworkBlock:
         self._told: set[BlockedCall] = set()
         self._before: NetworkBlock | None = None
         self._addresses = _Addresses()
-        own = as_name(socket.gethostname())
-        self._own_names = {own, own.partition(".")[0]}
         self.allow(hosts)
 
     def allow(self, hosts: Iterable[str]) -> None:
@@ -151,7 +149,7 @@ class NetworkBlock:
             if self._allowed.has_name(name, None if looking_up else port):
                 self._addresses.asked(name)
                 return True
-            return is_local_name(name) or (looking_up and name in self._own_names)
+            return is_local_name(name) or (looking_up and name in _own_names())
         if is_loopback(address) or self._allowed.has_address(address, port):
             return True
         names = self._addresses.names_of(address, self._allowed.names)
@@ -198,6 +196,11 @@ class _Addresses:
     def known_names_of(self, address: Address) -> list[str]:
         """The names that are known to have an address."""
         return sorted(name for name, addresses in list(self._known.items()) if address in addresses)
+
+
+def _own_names() -> set[str]:
+    own = as_name(socket.gethostname())
+    return {own, own.partition(".")[0]}
 
 
 def _look_up(name: str) -> set[Address]:

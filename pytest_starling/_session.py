@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from pytest_starling._location import NodeName, fill_template, is_template, loca
 from pytest_starling._state import GOLDEN, ITEM, MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_starling._attempt import Attempt
     from pytest_starling._marker import GoldenMark
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_starling._state import Golden
     from starling.replay import Fixture
 
-__all__ = ["OPENING_FIXTURE", "GoldenItem", "Plan", "collect", "key", "place"]
+__all__ = ["OPENING_FIXTURE", "GoldenItem", "Plan", "collect", "key", "overrides", "place"]
 
 OPENING_FIXTURE = "_starling_open"
 """The fixture that every golden item asks for first; see `_fixtures`."""
@@ -89,8 +90,8 @@ class GoldenItem:
     @property
     def command(self) -> str:
         """The command that records this test, to be pasted into a shell."""
-        where = os.path.relpath(self.settings.root / self.name.module, self.item.config.invocation_params.dir)
-        return f"pytest --record-golden {_quoted(where.replace(os.sep, '/') + self.name.text[len(self.name.module) :])}"
+        where = _relative(self.settings.root, self.name.module, self.item.config.invocation_params.dir)
+        return f"pytest --record-golden {_quoted(where + self.name.text[len(self.name.module) :])}"
 
     @property
     def excuse(self) -> str:
@@ -130,13 +131,13 @@ def collect(golden: Golden, items: Iterable[pytest.Item]) -> None:
         if mark is not None and isinstance(item, pytest.Function):
             golden.items.append(_golden_item(golden, item, mark, problems))
     problems.extend(_ignored_in_vain(golden.items))
-    problems.extend(_shared_paths(golden.items))
+    owners = _owners_of_paths(golden.items)
+    problems.extend(_shared_paths(owners))
     problems.extend(_cassette.wrong_choice(golden))
     if problems:
         raise pytest.UsageError(*problems)
-    for one in golden.items:
-        if not one.movable:
-            one.claim()
+    for where, (owner,) in owners.items():
+        golden.claimed.setdefault(where, owner)
 
 
 def _golden_item(golden: Golden, item: pytest.Function, mark: pytest.Mark, problems: list[str]) -> GoldenItem:
@@ -179,11 +180,12 @@ def _place(
     if path is not None:
         return path, ""
     usual = location(name, ambiguous=_ambiguous(golden, item))
-    return golden.settings.folder / usual, usual if _overrides_folder(item) else ""
+    return golden.settings.folder / usual, usual if overrides(item, "golden_run_dir") else ""
 
 
-def _overrides_folder(item: pytest.Function) -> bool:
-    definitions = item.session._fixturemanager.getfixturedefs("golden_run_dir", item)
+def overrides(item: pytest.Item, fixture: str) -> bool:
+    """Whether somebody has put another fixture in the place of one of ours, for this test."""
+    definitions = item.session._fixturemanager.getfixturedefs(fixture, item)
     return definitions is not None and len(definitions) > 1
 
 
@@ -215,8 +217,7 @@ def _ambiguous(golden: Golden, item: pytest.Item) -> bool:
 
 
 def _differs_by_case(golden: Golden, node: Any) -> bool:
-    siblings = golden.children.get(node.parent, ()) if node.parent is not None else ()
-    return any(one.name != node.name and one.name.casefold() == node.name.casefold() for one in siblings)
+    return node.parent is not None and not golden.spellings(node.parent).get(node.name.casefold(), set()) <= {node.name}
 
 
 def _ignored_in_vain(items: Sequence[GoldenItem]) -> list[str]:
@@ -229,12 +230,27 @@ def _ignored_in_vain(items: Sequence[GoldenItem]) -> list[str]:
     ]
 
 
-def _shared_paths(items: Sequence[GoldenItem]) -> list[str]:
-    """Tests that own one file."""
+def _owners_of_paths(items: Sequence[GoldenItem]) -> dict[str, dict[str, GoldenItem]]:
+    """By file, the tests that own it by their names; without those of which the place is not known yet."""
     owners: dict[str, dict[str, GoldenItem]] = {}
+    folders: dict[Path, Path] = {}
     for one in items:
         if not one.movable:
-            owners.setdefault(key(one.path), {})[one.name.text] = one
+            owners.setdefault(_folded(_real(one.path, folders)), {})[one.name.text] = one
+    return owners
+
+
+def _real(path: Path, folders: dict[Path, Path]) -> str:
+    """`os.path.realpath` for many files of few folders, of which each is looked up once."""
+    folder = path.parent
+    if folder not in folders:
+        folders[folder] = Path(os.path.realpath(folder))
+    place = folders[folder] / path.name
+    return os.path.realpath(place) if place.is_symlink() else str(place)
+
+
+def _shared_paths(owners: Mapping[str, Mapping[str, GoldenItem]]) -> list[str]:
+    """Tests that own one file."""
     return [
         f"{' and '.join(shared)} would share the fixture {next(iter(shared.values())).shown_path}: one file, one test. "
         "Give each its own path=, or leave it out"
@@ -245,9 +261,19 @@ def _shared_paths(items: Sequence[GoldenItem]) -> list[str]:
 
 def key(path: Path) -> str:
     """A path such that two of one file are equal, be it through links or on a file system that knows no case."""
+    return _folded(os.path.realpath(path))
+
+
+def _folded(real: str) -> str:
     from unicodedata import normalize
 
-    return normalize("NFC", Path(os.path.realpath(path)).as_posix()).casefold()
+    return normalize("NFC", real.replace(os.sep, "/")).casefold()
+
+
+@lru_cache(maxsize=256)
+def _relative(root: Path, module: str, start: Path) -> str:
+    """A module as it is named in a shell, from an absolute folder. Asked for by every test of the module."""
+    return os.path.relpath(root / module, start).replace(os.sep, "/")
 
 
 def _quoted(argument: str) -> str:

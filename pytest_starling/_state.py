@@ -46,6 +46,7 @@ class Golden:
         self._config = config
         self._settings: Settings | None = None
         self.children: dict[pytest.Collector, Sequence[Any]] = {}
+        self._spellings: dict[pytest.Collector, dict[str, set[str]]] = {}
         self.items: list[GoldenItem] = []
         self.owners: Owners | None = None
         self.claimed: dict[str, str] = {}
@@ -74,6 +75,20 @@ class Golden:
         """Note what a collector yielded; nothing of one that is broken, or skipped itself."""
         if report.passed:
             self.children[collector] = tuple(report.result)
+            self._spellings.pop(collector, None)
+
+    def spellings(self, collector: pytest.Collector) -> dict[str, set[str]]:
+        """The names of what a collector yielded, by what they are without case."""
+        if collector not in self._spellings:
+            found = self._spellings[collector] = {}
+            for one in self.children.get(collector, ()):
+                found.setdefault(one.name.casefold(), set()).add(one.name)
+        return self._spellings[collector]
+
+    def forget_collected(self) -> None:
+        """Let go of what was kept of the collection."""
+        self.children.clear()
+        self._spellings.clear()
 
     def judges_fixtures(self, config: pytest.Config) -> bool:
         """Whether this session looks for unused fixtures: only if it has golden tests, or was told to."""

@@ -13,6 +13,7 @@ import re
 from base64 import b64encode
 from typing import Any, NoReturn
 
+from starling._json_quick import quick_text
 from starling.errors import UnencodableValueError
 
 __all__ = ["dumps", "is_json", "loads"]
@@ -33,6 +34,10 @@ def dumps(value: Any) -> str:
         UnencodableValueError: an infinity, NaN, a type that is not plain data, two keys that become the same text, or
             nesting without end; ``field`` names the place.
     """
+    return quick_text(value) or _carefully(value)
+
+
+def _carefully(value: Any) -> str:
     try:
         return (_dumped(value) if is_json(value) else "") or _encode(_plain(value))
     except _Unfit as unfit:
@@ -55,15 +60,15 @@ def loads(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
             Infinity, or nested deeper than ``max_depth``. The message names the character position, from 0.
     """
     source = _text(text)
-    hook = _clean_pairs if _ESCAPED_SURROGATE.search(source) else None
+    mended = _ESCAPED_SURROGATE.search(source) is not None
     try:
-        value = json.loads(source, parse_float=_finite, parse_constant=_refuse, object_pairs_hook=hook)
+        value = (_decode_mended if mended else _decode)(source)
     except (ValueError, RecursionError):
         raise UnencodableValueError(_locate(source, max_depth) or "not JSON that can be read") from None
     # It cannot be nested deeper than it has brackets, so that most texts need no second look.
     if source.count("[") + source.count("{") > max_depth and (fault := _locate(source, max_depth)):
         raise UnencodableValueError(fault)
-    return _clean(value) if hook else value
+    return _clean(value) if mended else value
 
 
 # Writing
@@ -87,9 +92,10 @@ def is_json(value: Any, room: int = MAX_DEPTH) -> bool:
         items = value
     else:
         return kind in _SCALARS or (kind is float and math.isfinite(value))
-    if room <= 0 or _SCALARS.issuperset(map(type, items)):
-        return room > 0
-    return all(is_json(item, room - 1) for item in items if type(item) not in _SCALARS)
+    for item in items if room > 0 else ():  # a generator would take twice as long
+        if type(item) not in _SCALARS and not is_json(item, room - 1):
+            return False
+    return room > 0
 
 
 def _dumped(value: Any) -> str:
@@ -183,6 +189,10 @@ def _finite(literal: str) -> float:
 
 def _refuse(literal: str) -> NoReturn:
     raise ValueError(literal)
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
+_decode_mended = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse, object_pairs_hook=_clean_pairs).decode
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -87,7 +87,8 @@ def written(text: str) -> str:
 def text_item(text: str) -> bytes:
     """Return the item of a text; each lone surrogate becomes U+FFFD."""
     data = text.encode("utf-8", LONE_SURROGATES)
-    return text_head(len(data)) + data
+    size = len(data)
+    return (SMALL_TEXTS[size] if size < _SMALL else head(_TEXT, size)) + data
 
 
 def bytes_item(data: bytes) -> bytes:

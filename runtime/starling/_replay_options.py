@@ -65,9 +65,7 @@ class ReplayOptions:
 
     def policy(self, tool: str) -> ToolPolicy:
         """The policy for one tool."""
-        if isinstance(self.tools, Mapping):
-            return self.tools.get(tool, "compare")
-        return self.tools
+        return self.tools if isinstance(self.tools, str) else self.tools.get(tool, "compare")
 
 
 def ignoring(paths: Iterable[str]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from starling import _canonical_json
 from starling._canonical_json import dumps, loads
+from starling._json_quick import quick_text
 from starling.errors import UnencodableValueError
 from tests.event.interop_vectors import lines
 
@@ -182,11 +183,59 @@ def text_or_fault(write, value):
 
 
 @given(trees | odd_values)
-def test_the_short_way_agrees_with_the_long_one_in_texts_and_in_faults(value):
+def test_the_short_ways_agree_with_the_long_one_in_texts_and_in_faults(value):
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_canonical_json, "quick_text", lambda _: "")
+        without_the_quick_one = text_or_fault(dumps, value)
         patched.setattr(_canonical_json, "is_json", lambda _: False)
         long_way = text_or_fault(dumps, value)
-    assert text_or_fault(dumps, value) == long_way
+    assert text_or_fault(dumps, value) == without_the_quick_one == long_way
+
+
+class Shouted(str):
+    """Equal to no text but itself."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        return self is other
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": "æ\n", "a": [1, -2.5, None, True, {}]}, '{"a":[1,-2.5,null,true,{}],"b":"æ\\n"}'),
+        ('say "\\"', '"say \\"\\\\\\""'),
+        ({'"': "\u2028"}, '{"\\"":"\u2028"}'),
+        ([[[[[[[1]]]]]]], "[[[[[[[1]]]]]]]"),
+    ],
+)
+def test_what_is_small_and_plain_goes_the_quick_way(value, text):
+    assert quick_text(value) == text == json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: 2},
+        {"a": 1, 2: 3},
+        {"a\0b": 1, "a": 2, "b": 3},
+        {"a\0b": 1},
+        {"a\0c": 1, "a": 2},
+        {Shouted("a"): 1},
+        {"a": "\ud800"},
+        {"\ud800": 1},
+        {"a": (1, 2)},
+        [math.nan],
+        [b""],
+        [[[[[[[[[]]]]]]]]],
+        list(range(17)),
+        {"a": [10**5000]},
+    ],
+)
+def test_what_is_unusual_or_large_does_not(value):
+    assert quick_text(value) == ""
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
 
 import cbor2
@@ -32,6 +33,8 @@ from starling.event import (
     validate,
     validate_recording,
 )
+from starling.event._codec import read_payload
+from starling.event._shapes import forget_shapes, learn_shape
 from starling.merkle import event_hashes, root
 from starling.testing.strategies import runs
 from tests.event.short_runs import (
@@ -138,7 +141,7 @@ def test_a_payload_that_cannot_be_read_is_corrupt_whatever_its_kind():
 
 @given(runs(), st.data())
 def test_what_is_decoded_in_batches_gets_the_verdict_that_it_would_get_alone(events, data):
-    """Also where payloads are cut in the wrong places: together they are the same bytes then."""
+    """Also where payloads are cut in the wrong places: together they are the same bytes then. And of a known shape."""
     bodies = [event.payload for event in events]
     at = data.draw(st.integers(0, len(bodies) - 2))
     change = data.draw(st.sampled_from(["moved", "removed", "unsorted", "odd", "no kind"]))
@@ -155,11 +158,34 @@ def test_what_is_decoded_in_batches_gets_the_verdict_that_it_would_get_alone(eve
         bodies[at] = encode({**cbor2.loads(bodies[at]), name: odd})
     kinds = [99 if (change, number) == ("no kind", at) else event.kind for number, event in enumerate(events)]
     changed = relinked(events, kinds, bodies)
-    verdicts = {verdict(changed)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_cbor, "load_many", lambda _: None)
-        verdicts.add(verdict(changed))
+    verdicts = set()
+    for known in ((), [event for event in changed if data.draw(st.booleans())], events, changed):
+        learn(known)
+        verdicts.add((verdict(changed), finding(changed)))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_cbor, "load_many", lambda _: None)
+            verdicts.add((verdict(changed), finding(changed)))
     assert len(verdicts) == 1
+
+
+def learn(events: Iterable[Event]) -> None:
+    """Have the payloads of these, as far as they are right, be of the only known shapes."""
+    forget_shapes()
+    for event in events:
+        try:
+            _, _, whole = read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
+        except LogCorruptError:
+            continue
+        for _ in range(8 if whole else 0):
+            learn_shape(event.kind, event.payload)
+
+
+def finding(events: list[Event]) -> str:
+    try:
+        validate(events)
+    except LogCorruptError as error:
+        return f"{error} ({error.seq}, {error.field})"
+    return ""
 
 
 def test_events_too_large_to_be_decoded_together_are_as_exact_as_small_ones():

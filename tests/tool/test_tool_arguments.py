@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, Optional
 
 import pydantic
+import pydantic_core
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from pydantic import BaseModel, Field, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from starling.errors import ToolError
+from starling.errors import ToolError, UnencodableValueError
 from starling.tool import reject_malformed, tool
 
 
@@ -222,3 +223,86 @@ def test_malformed_text_is_quoted_and_bounded():
 @pytest.mark.parametrize("args", [None, "", {}, [], 0, "bytes"])
 def test_decoded_arguments_are_not_malformed(args):
     reject_malformed("t", args)
+
+
+# --- arguments of which the types say it all
+
+
+class Word(str):
+    """Text of a class of its own."""
+
+    __slots__ = ()
+
+
+@tool
+def plain(city: str, days: int = 1, *, exact: float = 1.0, urgent: bool = False, note: str = None) -> None: ...  # noqa: RUF013
+
+
+odd = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(2**62, 2**70),
+    st.floats(),
+    st.text(st.characters(), max_size=3),
+    st.text(max_size=2).map(Word),
+    st.lists(st.integers(), max_size=1),
+    st.just(b"x"),
+)
+sent = st.dictionaries(st.sampled_from(["city", "days", "exact", "urgent", "note", "p0"]), odd, max_size=6)
+fitting = st.fixed_dictionaries(
+    {"city": st.text(st.characters())},
+    optional={
+        "days": st.integers(),
+        "exact": st.floats(allow_nan=False, allow_infinity=False),
+        "urgent": st.booleans(),
+        "note": st.text(),
+    },
+)
+
+
+def checked_or_fault(arguments, args):
+    try:
+        values = arguments.checked(args)
+    except (ToolError, UnencodableValueError) as error:
+        return type(error), str(error)
+    return {name: (type(value), repr(value)) for name, value in values.items()}
+
+
+@given(sent | fitting | st.none() | odd)
+def test_arguments_that_fit_as_they_are_are_what_pydantic_makes_of_them(args):
+    arguments = plain.arguments
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(type(arguments), "_fits_as_it_is", lambda *_: False)
+        asked = checked_or_fault(arguments, args)
+    assert checked_or_fault(arguments, args) == asked
+
+
+def test_pydantic_is_not_asked_where_the_types_say_it_all(monkeypatch):
+    monkeypatch.setattr(type(plain.arguments), "model", property(lambda _: pytest.fail("pydantic was asked")))
+    args = {"days": 2, "city": "Bodø", "exact": 0.5, "urgent": True}
+    values = plain.arguments.checked(args)
+    assert values == args
+    assert values is not args
+    assert plain.arguments.checked({"city": ""}) == {"city": ""}
+
+
+def default_that_means_something(value):
+    def function(days: int = value) -> None: ...
+
+    return tool(function).arguments
+
+
+@pytest.mark.parametrize("default", [..., Field(), Field(default=3), pydantic_core.PydanticUndefined])
+def test_pydantic_is_asked_what_a_default_of_its_own_means(default):
+    arguments = default_that_means_something(default)
+    assert not arguments._fits_as_it_is({})
+    assert arguments.checked({"days": 4}) == {"days": 4}
+
+
+@pytest.mark.parametrize("annotation", [Any, date, Annotated[int, Field(gt=2)], int | None, dict, Color, Word])
+def test_pydantic_is_asked_about_every_other_type(annotation):
+    def function(x) -> None: ...
+
+    function.__annotations__["x"] = annotation
+    assert not tool(function).arguments._fits_as_it_is({"x": 3})

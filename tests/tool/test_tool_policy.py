@@ -63,3 +63,22 @@ def test_a_policy_that_makes_no_sense_is_an_error_that_names_the_tool():
     with pytest.raises(AgentConfigError, match=r'^tool "bare": max_attempts is 3, but only idempotent') as caught:
         call_policy(Hasty())
     assert caught.value.field == "max_attempts"
+
+
+def test_a_policy_that_was_checked_is_not_made_again():
+    @tool(idempotent=True, max_attempts=3, timeout=2.5)
+    def f() -> None: ...
+
+    assert call_policy(f) is f.policy
+
+
+def test_a_tools_own_class_may_say_something_else():
+    @tool(timeout=2.5)
+    def f() -> None: ...
+
+    class Slower(type(f)):
+        timeout = 9.0
+
+    fields = ("function", "name", "description", "arguments", "given_schema", "policy")
+    slower = Slower(**{name: getattr(f, name) for name in fields})
+    assert call_policy(slower).timeout == 9.0

@@ -16,10 +16,9 @@ import asyncio
 import contextvars
 import os
 import threading
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -33,6 +32,42 @@ _LOOK_EVERY_S = 0.05
 _lock = threading.Lock()
 _background: tuple[int, asyncio.AbstractEventLoop] | None = None
 """The loop and the process it belongs to; a forked child starts its own."""
+
+
+class _Outcome(Generic[T]):
+    """What the work comes to, for the one thread that waits for it. A `concurrent.futures.Future` costs much more.
+
+    Attributes:
+        known: the work has ended.
+    """
+
+    def __init__(self) -> None:
+        self.known = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._ended = threading.Lock()
+        self._ended.acquire()
+
+    def set_result(self, value: T) -> None:
+        self._value = value
+        self._end()
+
+    def set_exception(self, error: BaseException) -> None:
+        self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        self.known = True
+        self._ended.release()
+
+    def wait(self, timeout_s: float = -1) -> bool:
+        """Wait until the work has ended; returns whether it has. May be interrupted at any point, and called again."""
+        return self.known or self._ended.acquire(timeout=timeout_s)
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._value)
 
 
 class _Handle:
@@ -72,12 +107,12 @@ def run_blocking(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         begin = _in_helper_thread
     except RuntimeError:
         begin = partial(_on_loop, _background_loop())
-    done: Future[T] = Future()
+    done: _Outcome[T] = _Outcome()
     handle = _Handle()
     cancellations = _cancellations(caller)
     try:
         begin(done, lambda: handle.carry_out(work))
-        while not wait([done], _LOOK_EVERY_S).done and _cancellations(caller) == cancellations:
+        while not done.wait(_LOOK_EVERY_S) and _cancellations(caller) == cancellations:
             pass
     except BaseException:
         _stop(done, handle)
@@ -86,11 +121,11 @@ def run_blocking(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return done.result()
 
 
-def _stop(done: Future[Any], handle: _Handle) -> None:
+def _stop(done: _Outcome[Any], handle: _Handle) -> None:
     """Cancel the work unless it has ended, and wait until it has. A further interruption ends the waiting only."""
-    if not done.done():
+    if not done.known:
         handle.cancel()
-        wait([done])
+        done.wait()
 
 
 def _cancellations(caller: asyncio.Task[Any] | None) -> int:
@@ -109,7 +144,7 @@ def _background_loop() -> asyncio.AbstractEventLoop:
         return _background[1]
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, done: Future[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+def _on_loop(loop: asyncio.AbstractEventLoop, done: _Outcome[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
     async def body() -> None:
         try:
             done.set_result(await work())
@@ -120,7 +155,7 @@ def _on_loop(loop: asyncio.AbstractEventLoop, done: Future[T], work: Callable[[]
     loop.call_soon_threadsafe(lambda: loop.create_task(body(), context=context))
 
 
-def _in_helper_thread(done: Future[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+def _in_helper_thread(done: _Outcome[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
     def body() -> None:
         try:
             done.set_result(context.run(asyncio.run, work()))

@@ -24,8 +24,8 @@ async def delivery(
     observe: Callable[[Sequence[Event]], None] | None,
     *,
     goes_on: bool,
-) -> Callable[[Sequence[Event]], Awaitable[None]]:
-    """What takes the reproduced events of a run, in order.
+) -> Callable[[Sequence[Event]], Awaitable[None]] | None:
+    """What takes the reproduced events of a run, in order; None if nobody does.
 
     The log may hold a part of the run: an earlier replay that diverged. A run of that id which is another one is left
     as it is, unless today's code goes on with it.
@@ -40,6 +40,9 @@ async def delivery(
     chain = Chain.resume(stored) if goes_on and not same else None
     if not same and not goes_on:
         held = len(recorded)
+
+    if held >= len(recorded) and chain is None and observe is None:
+        return None
 
     async def deliver(events: Sequence[Event]) -> None:
         missing = [event for event in events if event.seq > held]

@@ -14,7 +14,7 @@ from starling.agent._loop import Ending, completed, conclude
 from starling.agent._result import result_of
 from starling.errors import NondeterminismError
 from starling.event import Kind, RunCompleted
-from starling.step._frame import Frame, current
+from starling.step._frame import Frame, current, leave
 from starling.step._interruption import Interruption
 from starling.step._journal import NOT_FOR_THE_LOG
 from starling.step._replay import ReplayJournal
@@ -88,7 +88,7 @@ def _inside(run: Run) -> Iterator[None]:
     try:
         yield
     finally:
-        current.reset(token)
+        leave(token)
 
 
 async def _until_it_ends(wiring: Wiring, run: Run, part: Part) -> Ending:

@@ -28,7 +28,7 @@ from starling.step._exceptions import describe
 from starling.step._interruption import Interruption
 from starling.step._llm import llm_call
 from starling.step._stopping import stops_everything
-from starling.step._tools import ToolCall, dispatch, tool_call_error
+from starling.step._tools import ToolCall, dispatch, encoded_args, tool_call_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ async def use_tools(run: Run, conversation: Conversation, turn: Turn) -> None:
     """Dispatch what the model planned and add both to the conversation."""
     outcomes = await dispatch(
         [
-            ToolCall(name=use.tool, args=use.args, call_id=use.call_id, turn_id=turn.message.turn_id)
+            ToolCall(name=use.tool, args=encoded_args(use.args), call_id=use.call_id, turn_id=turn.message.turn_id)
             for use in turn.tool_uses
         ]
     )

@@ -36,14 +36,14 @@ def assistant_message(
             reissued after a crash has another one.
     """
     ids = call_ids or [use.call_id for use in planned]
-    uses = tuple(
+    uses = [
         ToolUse(call_id=call_id, name=use.tool, args=dialect.args_text(use.args))
         for use, call_id in zip(planned, ids, strict=True)
-    )
+    ]
     return Message(
         role="assistant",
         content=text,
-        tool_uses=uses or None,
+        tool_uses=tuple(uses) if uses else None,
         reasoning=tuple(reasoning) if dialect.reasoning_returned else (),
     )
 

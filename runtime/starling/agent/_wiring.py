@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from starling._cbor import Raw, encode, written
 from starling._version import RECORDED_AS
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from starling.tool import Tool
 
 __all__ = ["Wiring", "asyncio_loop", "recordable", "run_started"]
+
+_Recorded: TypeAlias = tuple[tuple[ToolSchema, ...], bytes | None, tuple[ToolDescription, ...]]
+_TEXT = frozenset({str})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +117,7 @@ def run_started(wiring: Wiring, goal: str) -> RunStarted:
     goal = written(goal)  # what a replay will take from the log
     info, config, definitions = wiring.provider.info(), wiring.config, wiring.definitions
     params = None if config.params is None else Raw(encode(config.params, max_depth=31))
-    schemas = tuple(
-        ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
-        for tool in sorted(definitions, key=lambda tool: tool.name.encode())
-    )
+    schemas, of_registry, tools = _as_recorded(definitions)
     started = RunStarted(
         goal=goal,
         provider_id=info.id,
@@ -126,16 +127,36 @@ def run_started(wiring: Wiring, goal: str) -> RunStarted:
         params=params,
         system_prompt_hash=text_hash(config.system_prompt),
         system_prompt=config.system_prompt,
-        tool_registry_hash=registry_hash(schemas),
+        tool_registry_hash=of_registry,
         tool_schemas=schemas,
         budget=_limits(wiring.budget),
         starling_version=RECORDED_AS,
         app_version=config.app_version,
-        tools=tuple(
-            ToolDescription(name=tool.name, description=tool.description, schema=tool.schema) for tool in definitions
-        ),
+        tools=tools,
     )
     return recordable(started)
+
+
+def _as_recorded(definitions: tuple[ToolDefinition, ...]) -> _Recorded:
+    """The tools as a run's first event has them. They are mostly those of the run before."""
+    texts = [text for tool in definitions for text in (tool.name, tool.description, tool.schema)]
+    if _TEXT.issuperset(map(type, texts)):
+        return _recorded_texts(*texts)
+    return _recorded_texts.__wrapped__(*texts)  # what is no text may equal something else
+
+
+@lru_cache(maxsize=16)
+def _recorded_texts(*texts: str) -> _Recorded:
+    """Of each tool name, description and schema, one behind the other."""
+    tools = tuple(
+        ToolDescription(name=name, description=description, schema=schema)
+        for name, description, schema in zip(texts[::3], texts[1::3], texts[2::3], strict=True)
+    )
+    schemas = tuple(
+        ToolSchema(name=tool.name, schema_hash=schema_hash(tool.schema))
+        for tool in sorted(tools, key=lambda tool: tool.name.encode())
+    )
+    return schemas, registry_hash(schemas), tools
 
 
 def recordable(started: RunStarted) -> RunStarted:

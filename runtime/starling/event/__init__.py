@@ -11,6 +11,7 @@ Layout:
     _chain      appending: seq, prev_hash, Merkle leaves
     _merkle     the root over envelope hashes
     _lifecycle  which sequences are legal: one table
+    _shapes     payloads that are right because one of the same structure is
     _validate   the eight invariants of a finished run
     _totals     the fold over a run
     _json       the original's JSON projection

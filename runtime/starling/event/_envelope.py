@@ -105,15 +105,18 @@ def _too_large(run_id: str, seq: int, size: int) -> UnencodableValueError:
 class Linker:
     """Makes the events of one run, with their hashes: `Event` and `event_hash` in one go, for what is emitted.
 
-    What is the same in all envelopes of a run is encoded once.
+    What is the same in all envelopes of a run is encoded once, and there is one hasher, because to make one takes as
+    long as to hash. Not thread-safe.
     """
 
-    __slots__ = ("_middles", "_run_id")
+    __slots__ = ("_middles", "_run_id", "begin_hash", "end_hash", "feed_hash")
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         behind_kind = _RUN_ID + _cbor.text_item(run_id) + _PAYLOAD
         self._middles = [_KIND + _cbor.int_item(kind) + behind_kind for kind in range(max(Kind) + 1)]
+        hasher = blake3()
+        self.begin_hash, self.feed_hash, self.end_hash = hasher.reset, hasher.update, hasher.digest
 
     def link(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> tuple[Event, bytes]:
         """Return an event and its hash. Raises `UnencodableValueError` as `encode_event` does."""
@@ -124,15 +127,20 @@ class Linker:
         _set_ts(event, ts)
         _set_kind(event, kind)
         _set_payload(event, payload)
-        found = blake3(self.envelope(seq, prev_hash, ts, kind, payload)).digest()
+        self.begin_hash()
+        self.feed_hash(self.envelope(seq, prev_hash, ts, kind, payload))
+        found = self.end_hash()
         keep_hash(event, found)
         return event, found
 
     def envelope(self, seq: int, prev_hash: bytes | None, ts: int, kind: int, payload: bytes) -> bytes:
         """What `encode_event` gives for such an event; ``prev_hash`` is a digest. Raises as that does."""
-        link = _NO_LINK if prev_hash is None else _LINK + prev_hash
-        at = _u64(_U64, ts) if _U32_END <= ts < _U64_END else _int_item(ts)
-        data = b"".join((_TS, at, _SEQ, _int_item(seq), self._middles[kind], payload, link))
+        at = _ts_u64(_TS, 0x1B, ts, _SEQ) if _U32_END <= ts < _U64_END else _TS + _int_item(ts) + _SEQ
+        number = _SMALL_INTS[seq] if seq < 256 else _u16(0x19, seq) if seq < _U16_END else _int_item(seq)
+        if prev_hash is None:
+            data = b"".join((at, number, self._middles[kind], payload, _NO_LINK))
+        else:
+            data = b"".join((at, number, self._middles[kind], payload, _LINK, prev_hash))
         if len(data) > _MAX_BYTES:
             raise _too_large(self._run_id, seq, len(data))
         return data
@@ -146,7 +154,8 @@ _set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
 keep_hash = vars(_Hashed)["_hash"].__set__
 """Have an event keep its hash, which whoever calls this has just computed."""
 _int_item, _MAX_BYTES = _cbor.int_item, _cbor.MAX_BYTES
-_u64, _U64, _U32_END, _U64_END = struct.Struct(">BQ").pack, 0x1B, 1 << 32, 1 << 64
+_SMALL_INTS, _U16_END, _U32_END, _U64_END = _cbor.SMALL_INTS, 1 << 16, 1 << 32, 1 << 64
+_u16, _ts_u64 = struct.Struct(">BH").pack, struct.Struct(f">{len(_TS)}sBQ{len(_SEQ)}s").pack
 _NO_LINK, _LINK = _PREV_HASH + _cbor.NULL, _PREV_HASH + _cbor.bytes_item(bytes(DIGEST_SIZE))[:-DIGEST_SIZE]
 
 

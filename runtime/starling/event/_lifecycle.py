@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starling.errors import LogCorruptError
 from starling.event._kinds import Kind, kind_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from starling.event._payloads import Payload
 
 __all__ = ["RULES", "TERMINAL_KINDS", "Does", "Lifecycle", "Rule", "describe_rules"]
@@ -74,12 +72,13 @@ class Lifecycle:
         last: kind of the last event, None before the first.
     """
 
-    __slots__ = ("last", "open_calls", "open_turn")
+    __slots__ = ("_awaited", "last", "open_calls", "open_turn")
 
     def __init__(self) -> None:
         self.open_turn = ""
         self.open_calls: dict[tuple[str, int], None] = {}
         self.last: int | None = None
+        self._awaited: bool | None = True  # whether the event that begins the run comes next; None: nothing may come
 
     @property
     def ended(self) -> bool:
@@ -92,18 +91,19 @@ class Lifecycle:
         Raises:
             LogCorruptError: it may not stand here. The machine is then of no further use.
         """
-        self.step(kind, {name: getattr(payload, name) for name in _NAMES if hasattr(payload, name)}, seq)
+        call = getattr(payload, "call_id", ""), getattr(payload, "attempt", 0)
+        self.step(kind, getattr(payload, "turn_id", ""), call, seq)
 
-    def step(self, kind: int, fields: Mapping[str, Any], seq: int) -> None:
-        """`advance`, given the fields of the payload by name."""
-        first, on_turn, on_call = _STEPS.get(kind, _FREE)
-        if first is not (self.last is None) or self.last in TERMINAL_KINDS:
+    def step(self, kind: int, turn: str, call: tuple[str, int], seq: int) -> None:
+        """`advance`, given the turn and the call (id and attempt) that the payload names, as far as it does."""
+        first, then, on_turn, on_call = _STEPS.get(kind, _FREE)
+        if first is not self._awaited:
             raise self._misplaced(kind, seq)
         if on_turn:
-            on_turn(self, kind, fields.get("turn_id", ""), seq)
+            on_turn(self, kind, turn, seq)
         if on_call:
-            on_call(self, kind, (fields.get("call_id", ""), fields.get("attempt", 0)), seq)
-        self.last = kind
+            on_call(self, kind, call, seq)
+        self.last, self._awaited = kind, then
 
     def _misplaced(self, kind: int, seq: int) -> LogCorruptError:
         if self.last is None:
@@ -162,7 +162,6 @@ class Lifecycle:
         self.open_calls.clear()
 
 
-_NAMES: Final = ("turn_id", "call_id", "attempt")
 _TURN: Final = {
     Does.OPENS: Lifecycle._open_turn,
     Does.BELONGS: Lifecycle._name_turn,
@@ -177,8 +176,11 @@ _CALL: Final = {
     Does.SETTLES: Lifecycle._settle_calls,
     Does.CLEARS: Lifecycle._clear_calls,
 }
-_STEPS: Final = {int(kind): (rule.first, _TURN.get(rule.turn), _CALL.get(rule.call)) for kind, rule in RULES.items()}
-_FREE: Final = (False, None, None)
+_STEPS: Final = {
+    int(kind): (rule.first, None if rule.terminal else False, _TURN.get(rule.turn), _CALL.get(rule.call))
+    for kind, rule in RULES.items()
+}
+_FREE: Final = (False, False, None, None)
 
 
 def describe_rules() -> str:

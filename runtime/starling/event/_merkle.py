@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -29,8 +30,15 @@ def root(leaves: Sequence[bytes]) -> bytes:
 
 
 def _parents(level: list[bytes]) -> list[bytes]:
-    pairs = iter(level if len(level) % 2 == 0 else [*level, level[-1]])
-    return [blake3(left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+    if len(level) % 2:
+        level = [*level, level[-1]]
+    hasher, parents = blake3(), []
+    begin, feed, end = hasher.reset, hasher.update, hasher.digest  # a new hasher costs as much as the hash
+    for both in map(add, level[::2], level[1::2]):
+        begin()
+        feed(both)
+        parents.append(end())
+    return parents
 
 
 class Frontier:

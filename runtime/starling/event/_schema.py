@@ -177,7 +177,7 @@ def _write_bytes(value: bytes | None) -> bytes:
 
 _BOOLS = {True: _cbor.TRUE, False: _cbor.FALSE}
 _SHORT_INT = "(ints[v] if 0 <= (v := {value}) < 256 else {write}(v))"
-_TEXT = "(texts[n] if (n := len(t := {value}.encode('utf-8', lone))) < 256 else text_head(n)), t"
+_TEXT = "(texts[n] if (n := len(t := {value}.encode({surrogates}))) < 256 else text_head(n)), t"
 _SHORT_BYTES = "(strings[len(b)] + b if (b := {value}) is not None and len(b) < 256 else {write}(b))"
 _DEEP = "{write}({value}, room)"
 

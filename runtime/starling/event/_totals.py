@@ -45,9 +45,10 @@ def totals(events: Sequence[Event]) -> RunTotals:
 
 
 def _totals(events: Sequence[Event], messages: Sequence[AssistantMessageCompleted]) -> RunTotals:
+    kinds = [event.kind for event in events]
     return RunTotals(
-        turns=sum(event.kind == Kind.TurnStarted for event in events),
-        tool_calls=sum(event.kind == Kind.ToolCallScheduled for event in events),
+        turns=kinds.count(Kind.TurnStarted),
+        tool_calls=kinds.count(Kind.ToolCallScheduled),
         input_tokens=sum(message.input_tokens for message in messages),
         output_tokens=sum(message.output_tokens for message in messages),
         cost_usd=_sum(message.cost_usd for message in messages),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, Self, cast
-
-from blake3 import blake3
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
 
 from starling import _cbor
 from starling._blake3 import digest
 from starling.errors import LogCorruptError, SchemaVersionMismatchError, UnencodableValueError
-from starling.event._codec import is_whole, read_payload, read_whole
+from starling.event._codec import is_whole, read_payload
 from starling.event._envelope import Linker, encode_event, keep_hash
 from starling.event._kinds import SCHEMA_VERSION, Kind, kind_name
 from starling.event._lifecycle import TERMINAL_KINDS, Lifecycle
 from starling.event._merkle import root
 from starling.event._payloads import RunCancelled, RunCompleted, RunFailed
+from starling.event._schema import READERS
+from starling.event._shapes import known_shape, learn_shape
 from starling.event._totals import misstated
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from starling.event._envelope import Event
     from starling.event._payloads import Payload
+    from starling.event._shapes import Shape
+
+    _Loaded: TypeAlias = tuple[Event, Shape | None, Any]
 
 __all__ = ["ValidRun", "validate", "validate_prefix", "validate_recording"]
 
@@ -77,10 +80,10 @@ def _check_run(run: list[Event], payloads: list[Payload | None] | None = None) -
     if not run:
         raise LogCorruptError("no events: the run does not exist, or its log was emptied")
     leaves = _check_envelopes(run)
-    _check_version(run[0])
+    loaded = _check_version(_loaded(run, every=payloads is not None))
     _check_terminal(run)
-    lacking = _check_payloads(run, payloads)
-    _check_root(run[-1], root(leaves[:-1]))
+    lacking = _check_payloads(loaded, payloads)
+    _check_root(run[-1], payloads[-1] if payloads else _read(run[-1])[0], root(leaves[:-1]))
     return lacking
 
 
@@ -96,8 +99,7 @@ def validate_prefix(events: Iterable[Event]) -> None:
     if not run:
         raise LogCorruptError("no events: the run does not exist, or its log was emptied")
     _check_envelopes(run)
-    _check_version(run[0])
-    _check_payloads(run)
+    _check_payloads(_check_version(_loaded(run)))
 
 
 def validate_recording(events: Iterable[Event]) -> ValidRun:
@@ -143,7 +145,9 @@ def _check_envelopes(run: list[Event]) -> list[bytes]:
 
 def _check_links(event: Event, run: list[Event]) -> list[bytes]:
     """The hash of each event of a run that begins with this one."""
-    run_id, envelope_of = event.run_id, Linker(event.run_id).envelope
+    linker = Linker(event.run_id)
+    run_id, envelope_of = event.run_id, linker.envelope
+    begin, feed, end = linker.begin_hash, linker.feed_hash, linker.end_hash
     try:
         leaf = digest(encode_event(event))
         leaves = [leaf]
@@ -152,7 +156,9 @@ def _check_links(event: Event, run: list[Event]) -> list[bytes]:
             if event.run_id != run_id or event.seq != seq or event.prev_hash != leaf:
                 raise _unlinked(event, seq - 1, run_id)
             if 0 < kind <= _LAST_KIND:
-                leaf = blake3(envelope_of(seq, leaf, event.ts, kind, event.payload)).digest()
+                begin()
+                feed(envelope_of(seq, leaf, event.ts, kind, event.payload))
+                leaf = end()
             else:
                 leaf = digest(encode_event(event))
             keep_hash(event, leaf)
@@ -187,25 +193,31 @@ def _check_terminal(run: list[Event]) -> None:
     raise _corrupt(early, early.seq - 1, f"{kind_name(early.kind)} ends the run, but events follow it")
 
 
-def _check_payloads(run: list[Event], payloads: list[Payload | None] | None = None) -> list[Event]:
+def _check_payloads(run: Iterable[_Loaded], payloads: list[Payload | None] | None = None) -> list[Event]:
     """Invariants 5 to 7. Returns the events of which a field is absent or unknown, or the kind.
 
     Args:
-        run: the events.
+        run: the events, as `_loaded` gives them, every one if there is something to receive them.
         payloads: receives what each event holds, None if it is of no kind that is known. Without it, none is built.
     """
     lifecycle = Lifecycle()
     lacking: list[Event] = []
-    for event, loaded in _loaded(run):
-        kind, found, payload = event.kind, loaded, None
+    for event, shape, loaded in run:
+        kind, data, found, payload = event.kind, event.payload, loaded, None
         try:
-            if is_whole(kind, found, event.payload, _cbor.WRITE_DEPTH):
-                payload = None if payloads is None else read_whole(kind, found)
+            if shape is not None and payloads is None:
+                turn = data[shape.turn].decode() if shape.turn else ""
+                call = (data[shape.call].decode(), shape.attempt) if shape.call else _NO_CALL
+                lifecycle.step(kind, turn, call, event.seq)
+                continue
+            if found is not None and (shape is not None or _is_whole(kind, found, data)):
+                payload = None if payloads is None else READERS[kind](found)
             else:
                 payload, found, whole = _read(event)
                 if not whole:
                     lacking.append(event)
-            lifecycle.step(kind, found, event.seq)
+            call = found.get("call_id", ""), found.get("attempt", 0)
+            lifecycle.step(kind, found.get("turn_id", ""), call, event.seq)
         except LogCorruptError as exc:
             raise _corrupt(event, event.seq - 1, str(exc), field=exc.field) from exc
         if payloads is not None:
@@ -213,11 +225,34 @@ def _check_payloads(run: list[Event], payloads: list[Payload | None] | None = No
     return lacking
 
 
-def _loaded(run: list[Event]) -> Iterator[tuple[Event, Any]]:
-    """Each event and what its payload may hold: nothing is sure before that was written again, and found the same."""
+_NO_CALL = ("", 0)
+
+
+def _is_whole(kind: int, found: Any, data: bytes) -> bool:
+    whole = is_whole(kind, found, data, _cbor.WRITE_DEPTH)
+    if whole:
+        learn_shape(kind, data)
+    return whole
+
+
+def _loaded(run: list[Event], *, every: bool = False) -> Iterator[_Loaded]:
+    """Each event, the shape that proves its payload, and what that may hold: where there is no shape; or ``every`` one.
+
+    What it may hold is sure only once it was written again, and found the same. With a shape it is sure if everything
+    before it was read without a fault, since nothing is cut in the wrong place then. What is of no kind is never read,
+    so null stands in for it.
+    """
     for at in range(0, len(run), _BATCH):
         batch = run[at : at + _BATCH]
-        yield from zip(batch, _cbor.load_many([event.payload for event in batch]) or repeat(None), strict=False)
+        shapes = [known_shape(event.kind, event.payload) for event in batch]
+        if every:
+            parts = [event.payload if 0 < event.kind <= _LAST_KIND else _cbor.NULL for event in batch]
+            values: Iterable[Any] = _cbor.load_many(parts) or repeat(None)
+        else:
+            parts = [event.payload for event, shape in zip(batch, shapes, strict=True) if not shape]
+            read = iter((parts and _cbor.load_many(parts)) or repeat(None))
+            values = [None if shape else next(read) for shape in shapes] if parts else read
+        yield from zip(batch, shapes, values, strict=False)
 
 
 _BATCH = 64
@@ -230,9 +265,12 @@ def _read(event: Event) -> tuple[Payload | None, dict[str, Any], bool]:
     return read_payload(event.kind, event.payload, max_depth=_cbor.WRITE_DEPTH)
 
 
-def _check_version(event: Event) -> None:
+def _check_version(run: Iterator[_Loaded]) -> Iterable[_Loaded]:
     """The second half of invariant 5, early: nothing else can be said about a run in a format that is not known."""
-    version = _version(event)
+    event, shape, found = next(run)
+    # What begins the batch is what `_version` reads, if that can read it.
+    seems_known = type(found) is dict and found.get("schema_version") == SCHEMA_VERSION
+    version = SCHEMA_VERSION if seems_known else _version(event)
     if version is not None and not 1 <= version <= SCHEMA_VERSION:
         raise SchemaVersionMismatchError(
             f"run {event.run_id!r}, index 0 (seq 1): schema_version {version} is not supported (supported are 1 to "
@@ -242,6 +280,7 @@ def _check_version(event: Event) -> None:
             found=version,
             known=SCHEMA_VERSION,
         )
+    return chain([(event, shape, found)], run)
 
 
 def _version(event: Event) -> int | None:
@@ -254,8 +293,7 @@ def _version(event: Event) -> int | None:
     return version if type(version) is int else None
 
 
-def _check_root(event: Event, expected: bytes) -> None:
-    payload, _, _ = _read(event)
+def _check_root(event: Event, payload: Payload | None, expected: bytes) -> None:
     stored = payload.merkle_root if isinstance(payload, RunCompleted | RunFailed | RunCancelled) else None
     if stored != expected:
         raise _corrupt(event, event.seq - 1, "merkle_root is not the root over the events before it")

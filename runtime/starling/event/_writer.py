@@ -61,12 +61,12 @@ def _lines(fields: list[Field], *, decoded: bool) -> list[str]:
     for at, item in enumerate(fields):
         found = (_OPTIONAL if item.optional else _PRESENT)[decoded].format(item.name)
         if not item.optional:
-            chunk = f"{_key(item)!r}, {_call(at, item, found)}"
+            chunk = f"{_key(item)!r}, {_call(at, item, found, decoded=decoded)}"
             required.append(chunk)
         else:
             chunk = f"o{at}"
             tests.append(_is_set(item, found))
-            set_it = f"size += 1; {chunk} = join(({_key(item)!r}, {_call(at, item, 'o')}))"
+            set_it = f"size += 1; {chunk} = join(({_key(item)!r}, {_call(at, item, 'o', decoded=decoded)}))"
             lines += [f" o = {found}", f" if {_is_set(item, 'o')}: {set_it}", f" else: {chunk} = b''"]
         chunks.append(chunk)
     # Beside each other, the head and the first key are one constant.
@@ -77,8 +77,9 @@ def _lines(fields: list[Field], *, decoded: bool) -> list[str]:
     return [f" if not ({' or '.join(tests)}):", f" {plain}", f" size = {len(required)}", *lines, with_options]
 
 
-def _call(at: int, item: Field, value: str) -> str:
-    return item.wire.source.format(write=f"w{at}", value=value)
+def _call(at: int, item: Field, value: str, *, decoded: bool) -> str:
+    # What was decoded has no lone surrogates.
+    return item.wire.source.format(write=f"w{at}", value=value, surrogates="" if decoded else "'utf-8', lone")
 
 
 def _is_set(item: Field, value: str) -> str:

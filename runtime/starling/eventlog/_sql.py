@@ -45,7 +45,14 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
         and seq >= 1
         and kind >= 0
     ):
-        return Event(run_id=run_id, seq=seq, prev_hash=prev_hash, ts=ts, kind=_KINDS.get(kind, kind), payload=payload)
+        event = _new(Event)
+        _set_run_id(event, run_id)
+        _set_seq(event, seq)
+        _set_prev_hash(event, prev_hash)
+        _set_ts(event, ts)
+        _set_kind(event, _KINDS.get(kind, kind))
+        _set_payload(event, payload)
+        return event
     raise LogCorruptError(
         f"{path}: run {run_id!r} seq {seq!r}: {_fault(row)}. The row was changed after it was written; restore the log "
         "from a copy",
@@ -57,6 +64,11 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
 
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
 
+# As in `starling.event`: a frozen dataclass looks its own fields up by name as it is made; their slots know the way.
+_new = object.__new__
+_set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
+    vars(Event)[name].__set__ for name in ("run_id", "seq", "prev_hash", "ts", "kind", "payload")
+)
 
 _FOUND = {"BrokenText": "text that is not UTF-8"}
 """Types of ours in plain words; see `starling.eventlog._sqlite_text`."""

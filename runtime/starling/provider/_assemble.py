@@ -165,8 +165,10 @@ class Assembler:
         return Response(
             text=self.text,
             tool_uses=tuple(
-                PlannedCall(call_id=call_id, name=name, raw_args="".join(self._args[call_id]))
-                for call_id, name in self._names.items()
+                [  # of a known size: Python keeps a tuple that was made of a generator, and takes up no such one again
+                    PlannedCall(call_id=call_id, name=name, raw_args="".join(self._args[call_id]))
+                    for call_id, name in self._names.items()
+                ]
             ),
             stop_reason=self._end.stop_reason,
             usage=self._usage,

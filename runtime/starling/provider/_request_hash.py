@@ -111,9 +111,12 @@ def tokens(length: int) -> int:
 
 def message_length(message: Message) -> int:
     """A message's part of the length that the estimate is a third of."""
-    result = message.tool_result
-    shown = len(message.content) + (len(result.content) if result is not None else 0)
-    return shown + sum(len(_utf8(use.args)) for use in message.tool_uses or ())
+    length = len(message.content)
+    if message.tool_result is not None:
+        length += len(message.tool_result.content)
+    for use in message.tool_uses or ():
+        length += len(use.args) if use.args.isascii() else len(_utf8(use.args))
+    return length
 
 
 def tool_length(tool: ToolDefinition) -> int:
@@ -175,52 +178,58 @@ def _plain_message_item(message: Message) -> bytes:
     """The same for a message without annotations: keys that are encoded once, in the order of canonical CBOR."""
     if message.annotations is not None:
         raise TypeError
-    result, reasoning = message.tool_result, message.reasoning
+    uses, result, reasoning = message.tool_uses, message.tool_result, message.reasoning
     return b"".join(
         (
-            map_head(6 if reasoning else 5),
-            _ROLE,
+            _WITH_REASONING if reasoning else _WITHOUT_REASONING,
             text_item(message.role),
             _CONTENT,
             text_item(message.content),
-            _TOOL_USES,
-            _list_item(_tool_use_item, message.tool_uses),
+            _NO_TOOL_USES if uses is None else _TOOL_USES + _list_item(_tool_use_item, uses),
             _REASONING + _list_item(_reasoning_item, reasoning) if reasoning else b"",
-            _TOOL_RESULT,
-            NULL if result is None else _tool_result_item(result),
-            _ANNOTATIONS,
-            NULL,
+            _NO_TOOL_RESULT if result is None else _tool_result_item(result),
+            _NO_ANNOTATIONS,
         )
     )
 
 
-_MAP_OF_3 = map_head(3)
 _ROLE, _CONTENT, _TOOL_USES, _REASONING, _TOOL_RESULT, _ANNOTATIONS = map(
     text_item, ("Role", "Content", "ToolUses", "Reasoning", "ToolResult", "Annotations")
 )
 _ARGS, _NAME, _CALL_ID, _IS_ERROR, _REDACTED, _SIGNATURE = map(
     text_item, ("Args", "Name", "CallID", "IsError", "Redacted", "Signature")
 )
+# What mostly stands side by side.
+_WITHOUT_REASONING, _WITH_REASONING = map_head(5) + _ROLE, map_head(6) + _ROLE
+_NO_TOOL_USES, _NO_TOOL_RESULT, _NO_ANNOTATIONS = _TOOL_USES + NULL, _TOOL_RESULT + NULL, _ANNOTATIONS + NULL
+_MAP_OF_3 = map_head(3)
+_USE_ARGS, _RESULT_CALL_ID, _BLOCK_CONTENT = (
+    _MAP_OF_3 + _ARGS,
+    _TOOL_RESULT + _MAP_OF_3 + _CALL_ID,
+    _MAP_OF_3 + _CONTENT,
+)
 
 
 def _tool_use_item(use: ToolUse) -> bytes:
     args = _utf8(use.args)
-    chunks = (_ARGS, bytes_item(args) if args else NULL, _NAME, text_item(use.name), _CALL_ID, text_item(use.call_id))
-    return b"".join((_MAP_OF_3, *chunks))
+    item_of_args = bytes_item(args) if args else NULL
+    return b"".join((_USE_ARGS, item_of_args, _NAME, text_item(use.name), _CALL_ID, text_item(use.call_id)))
 
 
 def _tool_result_item(result: ToolResult) -> bytes:
-    chunks = (_CALL_ID, text_item(result.call_id), _CONTENT, text_item(result.content), _IS_ERROR)
-    return b"".join((_MAP_OF_3, *chunks, item(result.is_error, 0)))
+    """Behind its key."""
+    is_error = item(result.is_error, 0)
+    call_id, content = text_item(result.call_id), text_item(result.content)
+    return b"".join((_RESULT_CALL_ID, call_id, _CONTENT, content, _IS_ERROR, is_error))
 
 
 def _reasoning_item(block: Reasoning) -> bytes:
-    chunks = (_CONTENT, text_item(block.content), _REDACTED, item(block.redacted, 0), _SIGNATURE)
-    return b"".join((_MAP_OF_3, *chunks, item(block.signature, 0)))
+    chunks = (text_item(block.content), _REDACTED, item(block.redacted, 0), _SIGNATURE, item(block.signature, 0))
+    return b"".join((_BLOCK_CONTENT, *chunks))
 
 
-def _list_item(item_of: Callable[[T], bytes], items: Sequence[T] | None) -> bytes:
-    return NULL if items is None else list_head(len(items)) + b"".join(map(item_of, items))
+def _list_item(item_of: Callable[[T], bytes], items: Sequence[T]) -> bytes:
+    return list_head(len(items)) + b"".join(map(item_of, items))
 
 
 def _utf8(text: str) -> bytes:

@@ -69,8 +69,9 @@ def carry_over(recorded: Payload, produced: Payload, options: ReplayOptions) -> 
     It is redacted first, if the recording was; then what the environment decided, and what is ignored, is taken from
     the recorded one.
     """
-    produced = redacted(produced, options.redact)
-    names = _not_compared(recorded.KIND, frozenset(options.ignore), options.compare_cost)
+    if options.redact is not None:
+        produced = redacted(produced, options.redact)
+    names = _not_compared(recorded.KIND, options.ignore, options.compare_cost)
     if isinstance(recorded, RunStarted) and not recorded.tools:
         names |= {"tools"}
     for name in names:

@@ -54,7 +54,9 @@ class Comparison:
 
     def are_equal(self, index: int, produced: Payload) -> bool:
         """Whether today's payload is the recorded one, but for what the environment decided."""
-        compared = self._carried_over(index, produced)
+        compared = produced
+        if produced is not self._payloads[index] or self.options.redact is not None:
+            compared = self._carried_over(index, produced)
         if self._exact and compared is self._payloads[index]:  # code went on with what is recorded
             return True
         return encode_payload(compared) == self._events[index].payload

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from starling.event import SideEffectRecorded, ToolCallScheduled
 from starling.step._abandoned import is_abandoned
-from starling.step._interruption import Interruption, cuts_short, ends_part, interrupts
+from starling.step._interruption import Interruption, cuts_short, ends_part
 from starling.step._progress import Progress
 from starling.step._tree import build_tree
 
@@ -39,6 +39,7 @@ class Cursor:
         self.progress = Progress(len(payloads))
         self._owned_effects = owned_effects
         self._ends = [index for index, payload in enumerate(payloads) if ends_part(payload)]
+        self._cuts = frozenset(index for index in self._ends if cuts_short(payloads[index]))
 
     # --- what comes next
 
@@ -60,7 +61,7 @@ class Cursor:
             Interruption: the environment stopped the run before that.
         """
         index = self.progress.next_own(self.root)
-        if index is not None and interrupts(self.payloads[index], payload):
+        if index in self._cuts and not cuts_short(payload):
             raise Interruption(self.payloads[index])
         return index
 

@@ -22,11 +22,11 @@ class Handover:
 
     Args:
         events: the recorded run. progress: what of it was reproduced.
-        deliver: takes the reproduced events, in order and without gaps.
+        deliver: takes the reproduced events, in order and without gaps; None if nobody wants them.
     """
 
     def __init__(
-        self, events: Sequence[Event], progress: Progress, deliver: Callable[[Sequence[Event]], Awaitable[None]]
+        self, events: Sequence[Event], progress: Progress, deliver: Callable[[Sequence[Event]], Awaitable[None]] | None
     ) -> None:
         self._events = events
         self._progress = progress
@@ -36,6 +36,8 @@ class Handover:
 
     async def commit(self) -> None:
         """Hand on what has been reproduced without a gap."""
+        if self._deliver is None:
+            return
         async with self._delivering:
             start, end = self._delivered, self._progress.first_left(self._delivered)
             if end > start:

@@ -10,7 +10,7 @@ from starling.step import _texts
 if TYPE_CHECKING:
     from starling.event import Payload
 
-__all__ = ["Interruption", "cuts_short", "ends_part", "interrupts"]
+__all__ = ["Interruption", "cuts_short", "ends_part"]
 
 
 class Interruption(BaseException):
@@ -26,23 +26,21 @@ class Interruption(BaseException):
 
 def cuts_short(recorded: Payload | None) -> bool:
     """Whether this recorded event is how the environment ended the run, or this process's part of it."""
+    if not isinstance(recorded, _MAY_CUT_SHORT):
+        return False
     match recorded:
         case BudgetExceeded(limit=limit):
             return limit == "wall_clock"
         case RunCancelled(reason=reason):
             return not _texts.is_interruption(reason)  # code raised that, and is to raise it again
         case _:
-            return isinstance(recorded, RunResumed)
+            return True
 
 
+_MAY_CUT_SHORT = (BudgetExceeded, RunCancelled, RunResumed)
 _TERMINAL = (RunCompleted, RunFailed, RunCancelled)
 
 
 def ends_part(recorded: Payload) -> bool:
     """Whether this event ends the run, or what one process did of it."""
     return isinstance(recorded, _TERMINAL) or cuts_short(recorded)
-
-
-def interrupts(recorded: Payload, produced: Payload) -> bool:
-    """Whether the recording shows an act of the environment where the code wants to go on."""
-    return cuts_short(recorded) and not cuts_short(produced)

@@ -25,16 +25,27 @@ from starling.step._interruption import Interruption
 from starling.step._journal import NOT_FOR_THE_LOG
 from starling.step._stopping import stops_everything
 from starling.step._timers import pause
-from starling.tool import call_policy, reject_malformed, to_plain
+from starling.tool import FunctionTool, call_policy, reject_malformed, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from starling.step._frame import Frame
     from starling.step._run import Run
     from starling.step._tools import ToolCall
-    from starling.tool import Tool
+    from starling.tool import CallPolicy, Tool
 
-__all__ = ["OF_THE_RUN", "BrokenOff", "Failure", "in_own_task", "outcome_of", "times_cancelled"]
+__all__ = [
+    "OF_THE_RUN",
+    "BrokenOff",
+    "Cancellation",
+    "Failure",
+    "attempts_of",
+    "in_own_task",
+    "outcome_of",
+    "own_task",
+    "times_cancelled",
+]
 
 _LOOK_EVERY_S = 0.02
 
@@ -69,20 +80,40 @@ class BrokenOff:
     exception: BaseException
 
 
-async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
-    run: Run, call: ToolCall, tool: Tool | None, cancels: int
-) -> Raw | Failure | BrokenOff:
-    """Run the tool once. What is the run's own or the environment's propagates.
+class Cancellation:
+    """Whether an attempt is being cancelled by whoever waits for it, and not by what the tool does to its own task.
+
+    A tool may cancel the task that it runs in, and before Python 3.13 a failing `asyncio.TaskGroup` leaves its count of
+    cancellations raised. Whoever cancels the calls of a batch has cancelled the task that waits for them as well.
 
     Args:
-        cancels: how often this task had been cancelled before.
+        task: the attempt's. waiting: the one that waits for it.
+        before: how often that had been cancelled when it began to wait.
     """
+
+    __slots__ = ("_before", "_own", "_task", "_waiting")
+
+    def __init__(self, task: asyncio.Task[Any], waiting: asyncio.Task[Any], before: int) -> None:
+        self._task = task
+        self._own = task.cancelling()
+        self._waiting = waiting
+        self._before = before
+
+    def has_come(self) -> bool:
+        """Whether it has."""
+        return self._waiting.cancelling() > self._before and self._task.cancelling() > self._own
+
+
+async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
+    run: Run, frame: Frame, call: ToolCall, tool: Tool | None, cancellation: Cancellation
+) -> Raw | Failure | BrokenOff:
+    """Run the tool once. What is the run's own or the environment's propagates."""
     try:
-        result = await _invoke(run, call, tool)
+        result = await _invoke(run, frame, call, tool)
         # What a tool returns when it is told to stop is not its result: on replay nobody would tell it.
-        return _told_to_stop(run) if times_cancelled() > cancels else result
+        return _told_to_stop(run) if cancellation.has_come() else result
     except asyncio.CancelledError as error:
-        if times_cancelled() > cancels:
+        if cancellation.has_come():
             raise
         return Failure(_texts.said(error) or _texts.CANCELLED, "tool", error)
     except OF_THE_RUN:
@@ -92,7 +123,7 @@ async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
     except _TimedOut as error:
         return Failure(_texts.said(error), "timeout", error, transient=True)
     except Exception as error:  # noqa: BLE001 - whatever a tool raises is its failure
-        if times_cancelled() > cancels:
+        if cancellation.has_come():
             return Failure(_texts.said(error), "cancelled", error)
         return Failure(_texts.said(error), "tool", error, transient=isinstance(error, TransientToolError))
     except _NoFailureError as error:
@@ -119,40 +150,64 @@ class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
     """The attempt took longer than its timeout."""
 
 
-async def _invoke(run: Run, call: ToolCall, tool: Tool | None) -> Raw:
+async def _invoke(run: Run, frame: Frame, call: ToolCall, tool: Tool | None) -> Raw:
     """Run the tool and encode its result."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
     args = load(call.args.data)  # the tool's own copy, the same for every attempt; `dispatch` encoded it
     reject_malformed(call.name, args)
-    value = await _within(_seconds(call, tool), tool, args, generously=run.journal.replaying)
+    declared = call_policy(tool)
+    seconds = declared.timeout if call.timeout is None else call.timeout
+    if seconds is not None:
+        value = await _within(seconds, frame, tool, args, generously=run.journal.replaying)
+    elif attempts_of(call, declared) > 1:
+        value = await in_own_task(lambda: _executed(frame, tool, args))
+    else:
+        value = await _in_this_task(frame, tool, args)
     try:
-        plain = value if is_json(value) else to_plain(value)
+        # What a function returns is made plain by its tool; others may return anything.
+        plain = value if type(tool) is FunctionTool or is_json(value) else to_plain(value)
         return Raw(encode(plain, max_depth=MAX_RESULT_DEPTH))
     except UnencodableValueError as error:
         raise ToolError(_texts.result_not_encodable(error.message)) from error
 
 
-def _seconds(call: ToolCall, tool: Tool) -> float | None:
-    return call.timeout if call.timeout is not None else call_policy(tool).timeout
+def attempts_of(call: ToolCall, declared: CallPolicy) -> int:
+    """How many attempts a call of a tool that declares this has; only idempotent ones have more than one."""
+    idempotent = declared.idempotent if call.idempotent is None else call.idempotent
+    attempts = declared.max_attempts if call.max_attempts is None else call.max_attempts
+    return max(1, attempts) if idempotent else 1
 
 
-async def _within(seconds: float | None, tool: Tool, args: Any, *, generously: bool) -> Any:
+async def _in_this_task(frame: Frame, tool: Tool, args: Any) -> Any:
+    """Run the tool in the call's own task, which nothing else runs in. What it does to that task ends with it.
+
+    One that is tried again finds in each attempt the context variables that it found in the first, and so needs a task
+    for each; and a timeout has to tell its own cancellation from others.
+    """
+    task = frame.strand = own_task()
+    before = task.cancelling()
+    try:
+        return await _executed(frame, tool, args)
+    finally:
+        if task.cancelling() > before and not _is_being_closed(frame):
+            await asyncio.sleep(0)  # the tool has cancelled its own task: that comes now, not in the midst of our work
+
+
+async def _within(seconds: float, frame: Frame, tool: Tool, args: Any, *, generously: bool) -> Any:
     """What the tool returns, if it does so in time.
 
     Args:
         generously: a replay. Whether the tool was in time then is the environment's and stands in the recording; the
             limit is for what never returns today.
     """
-    if seconds is None:
-        return await in_own_task(lambda: _executed(tool, args))
     limit = max(REPLAY_TIMEOUT_FACTOR * seconds, REPLAY_TIMEOUT_AT_LEAST_S) if generously else seconds
     deadline = asyncio.timeout(None)
     try:
         async with deadline:
             # In no call's context: a replay lets the timers of a call expire early that waits for one of them.
             Context().run(deadline.reschedule, asyncio.get_running_loop().time() + limit)
-            value = await in_own_task(lambda: _executed(tool, args))
+            value = await in_own_task(lambda: _executed(frame, tool, args))
     except Exception as error:
         if deadline.expired():
             raise _TimedOut(_texts.timed_out(seconds)) from error
@@ -162,13 +217,23 @@ async def _within(seconds: float | None, tool: Tool, args: Any, *, generously: b
     return value
 
 
-async def _executed(tool: Tool, args: Any) -> Any:
+async def _executed(frame: Frame, tool: Tool, args: Any) -> Any:
     try:
         return await tool.execute(args)
     except BaseException as error:
+        if isinstance(error, GeneratorExit) and _is_being_closed(frame):
+            raise
         if isinstance(error, GeneratorExit) or stops_everything(error):
             raise _NoFailureError(error) from None
         raise
+
+
+def _is_being_closed(frame: Frame) -> bool:
+    """Whether nothing runs the attempt's task any more: the garbage collector then closes what it has left."""
+    try:
+        return asyncio.current_task() is not frame.strand
+    except RuntimeError:
+        return True
 
 
 async def in_own_task(function: Callable[[], Awaitable[Any]], *, until: Callable[[], bool] | None = None) -> Any:
@@ -209,7 +274,13 @@ async def _watched(task: asyncio.Task[Any], until: Callable[[], bool]) -> None:
         await asyncio.wait([task])
 
 
-def times_cancelled() -> int:
-    """How often this task was cancelled: tells that from a tool that raises CancelledError of its own accord."""
+def own_task() -> asyncio.Task[Any]:
+    """The task that runs the caller."""
     task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
+    assert task is not None  # a coroutine that asyncio runs has one
+    return task
+
+
+def times_cancelled() -> int:
+    """How often this task was cancelled: tells that from code that raises CancelledError of its own accord."""
+    return own_task().cancelling()

@@ -105,7 +105,7 @@ async def _turn(frame: Frame, request: Request) -> Turn:
     begun = TurnStarted(turn_id=turn_id, prompt_hash=prompt_hash, input_tokens=estimate, call_id=owner)
     started: Any = run.emit(begun, frame)
     await run.journal.commit()
-    if isinstance(run.journal, ReplayJournal | TailJournal) and run.journal.answers(frame):
+    if isinstance(run.journal, (ReplayJournal, TailJournal)) and run.journal.answers(frame):
         await run.journal.turn_to_hear(frame)
         return _recorded_turn(frame, run.journal)
     with _watching.unwatched():
@@ -238,8 +238,12 @@ def _message(run: Run, turn_id: str, response: Response) -> AssistantMessageComp
         turn_id=turn_id,
         text=written(response.text),
         tool_uses=tuple(
-            PlannedToolUse(call_id=written(call.call_id), tool=written(call.name), args=_recorded_args(call.raw_args))
-            for call in response.tool_uses
+            [  # of a known size: Python keeps a tuple that was made of a generator, and takes up no such one again
+                PlannedToolUse(
+                    call_id=written(call.call_id), tool=written(call.name), args=_recorded_args(call.raw_args)
+                )
+                for call in response.tool_uses
+            ]
         ),
         stop_reason=response.stop_reason,
         input_tokens=usage.input_tokens,
@@ -271,7 +275,10 @@ def decoded(message: AssistantMessageCompleted) -> AssistantMessageCompleted:
     return replace(
         message,
         tool_uses=tuple(
-            replace(use, args=decode(use.args.data)) if isinstance(use.args, Raw) else use for use in message.tool_uses
+            [  # see `_message`
+                replace(use, args=decode(use.args.data)) if isinstance(use.args, Raw) else use
+                for use in message.tool_uses
+            ]
         ),
     )
 

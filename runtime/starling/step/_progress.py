@@ -48,8 +48,11 @@ class Progress:
 
     def next_own(self, node: Node) -> int | None:
         """The first of a node's own events that is left."""
-        node.passed = at = self._skip_taken(node.own, node.passed)
-        return node.own[at] if at < len(node.own) else None
+        own, at, taken = node.own, node.passed, self._taken
+        while at < len(own) and taken[own[at]]:  # `_skip_taken`, but for the call: this is asked for every event
+            at += 1
+        node.passed = at
+        return own[at] if at < len(own) else None
 
     def left(self, node: Node) -> Iterator[int]:
         """What is left of a node's own events, lazily: callers look at the first few."""

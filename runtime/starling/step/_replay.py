@@ -62,7 +62,8 @@ class ReplayJournal:
         events: the recorded run, validated. payloads: the same, decoded.
         options: how strictly to compare.
         dialect: who wrote the recording.
-        deliver: takes the reproduced events, in order and without gaps (the agent's own log receives them).
+        deliver: takes the reproduced events, in order and without gaps (the agent's own log receives them); None if
+            nobody wants them.
         skipped: told of each call that is not run (again), and until when: the timestamp of the attempt that is run
             again, None if there is none.
         explain: what stands behind the hash of the request recorded at an index, beside today's request.
@@ -79,7 +80,7 @@ class ReplayJournal:
         options: ReplayOptions,
         dialect: Dialect,
         *,
-        deliver: Callable[[Sequence[Event]], Awaitable[None]],
+        deliver: Callable[[Sequence[Event]], Awaitable[None]] | None,
         skipped: Callable[[str, int | None], None],
         explain: Callable[[int, TurnStarted, Request], Explanation],
         watch: Callable[[int, Payload, Divergence | None], None] | None = None,
@@ -263,7 +264,7 @@ class ReplayJournal:
     def _is_strict(self, node: Node, index: int | None, parent: Frame) -> bool:
         """Whether what a node recorded before this dispatch must have been reproduced: not while strands overtake."""
         if not parent.call_id:
-            return True
+            return False  # it is what comes next
         due = self._progress.next_own(node)
         return (
             node is not self._cursor.root
@@ -291,7 +292,9 @@ class ReplayJournal:
                 self._recording.take_until(frame, index)
                 recorded: Any = self._payloads[index]
             else:
-                recorded = self.dialect.shown(self._recording.reproduce(node, index, payload, frame=frame), payload)
+                recorded = self.dialect.shown(
+                    self._recording.reproduce(node, index, payload, frame=frame, strict=True), payload
+                )
             frame.closed = True
             self._order.ended(frame)
             return recorded

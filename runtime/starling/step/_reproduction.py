@@ -69,16 +69,16 @@ class Reproduction:
         return self.cursor.next_of_run(payload)
 
     def reproduce(
-        self, node: Node, index: int | None, payload: Payload, *, frame: Frame | None = None, strict: bool = True
+        self, node: Node, index: int | None, payload: Payload, *, frame: Frame | None = None, strict: bool = False
     ) -> Any:
         """Compare with the event at ``index`` and take it; the recorded payload flows on.
 
-        ``strict``: what this node recorded before ``index`` must have been reproduced already. Otherwise what is
-        missing is found at the call's outcome.
+        ``strict``: what this node recorded before ``index`` must have been reproduced already; there is nothing if
+        ``index`` is what comes next. Otherwise what is missing is found at the call's outcome.
         """
-        payload = self._dialect.written(payload)
-        first = self.progress.next_own(node)
-        if index is None or (strict and first is not None and first < index):
+        if not self._dialect.exact_integers:
+            payload = self._dialect.written(payload)
+        if index is None or (strict and self._is_behind(node, index)):
             raise self.diverge(node, index, payload, frame)
         recorded = self._payloads[index]
         if recorded.KIND is not payload.KIND:
@@ -91,6 +91,10 @@ class Reproduction:
             self.compared.divergences.append(divergence)
         self.take(index, payload, divergence)
         return recorded
+
+    def _is_behind(self, node: Node, index: int) -> bool:
+        first = self.progress.next_own(node)
+        return first is not None and first < index
 
     def take(self, index: int, produced: Payload | None = None, divergence: Divergence | None = None) -> None:
         """Count a recorded event as reproduced."""

@@ -40,7 +40,7 @@ class Script(ReplayJournal):
             payloads,
             options,
             dialect,
-            deliver=_nowhere,
+            deliver=None,
             skipped=skipped,
             explain=lambda *_: Explanation(reason="the request differs"),
             watch=lambda index, *_: self._taken.append(index),
@@ -84,7 +84,3 @@ class Script(ReplayJournal):
                 return super().recorded_outcome(frame, attempt)
             finally:
                 self._copied(frame, [self._payloads[index] for index in sorted(self._taken)])
-
-
-async def _nowhere(events: Sequence[Event]) -> None:
-    """The new run is written by its own journal."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -21,19 +20,19 @@ from starling.event import ToolCallCompleted, ToolCallFailed, ToolCallScheduled
 from starling.step import _texts
 from starling.step._frame import Frame, current, current_frame, leave
 from starling.step._interruption import Interruption
-from starling.step._invoke import OF_THE_RUN, BrokenOff, Failure, outcome_of, times_cancelled
+from starling.step._invoke import OF_THE_RUN, BrokenOff, Cancellation, Failure, attempts_of, outcome_of, own_task
 from starling.step._raised import raised_by
 from starling.step._stopping import stops_everything
 from starling.tool import CallPolicy, call_policy, default_backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from starling.step._run import Run
     from starling.step._served import Served
     from starling.tool import Tool
 
-__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "tool_call_error"]
+__all__ = ["Outcome", "ToolCall", "call_tool", "call_tools", "dispatch", "encoded_args", "tool_call_error"]
 
 MAX_ARGS_DEPTH = 31
 """A ToolCallScheduled may nest 32 levels (wire format); the arguments sit one level inside it."""
@@ -130,6 +129,23 @@ def _failure_of(outcome: Outcome) -> ToolCallFailed:
     return outcome.failure
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Calls that run at the same time.
+
+    Attributes:
+        waiting: the task that waits for them. cancelled_before: how often it had been cancelled when it began to wait.
+    """
+
+    run: Run
+    waiting: asyncio.Task[Any]
+    cancelled_before: int
+
+    def cancellation(self, task: asyncio.Task[Any]) -> Cancellation:
+        """Tells, from now on, whether the attempt in this task is being cancelled."""
+        return Cancellation(task, self.waiting, self.cancelled_before)
+
+
 async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()) -> list[Outcome]:
     """Dispatch calls in parallel; every one has an outcome, failed or not.
 
@@ -150,8 +166,9 @@ async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()
         raise StepContextError("a tool call inside a side effect cannot be recorded; call the tool outside of it")
     run = parent.run
     encoded = [_encoded(call) for call in calls]
-    with _claimed(run, [call.call_id for call in encoded if call.call_id]):
-        if encoded:
+    claimed = _claimed(run, [call.call_id for call in encoded if call.call_id])
+    try:
+        if encoded and parent.call_id:  # calls of the run's own code are compared in the order in which they come
             await run.journal.turn_to_dispatch(parent, _scheduled(encoded[0], "", parent.call_id, attempt=1))
         frames = [
             _schedule(run, parent, call, served)
@@ -163,17 +180,22 @@ async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()
         except asyncio.CancelledError:
             _end_what_is_open(run, frames)
             raise
+    finally:
+        run.open_calls.difference_update(claimed)
+
+
+_TEXTS = ("name", "call_id", "turn_id", "idemp_key")
 
 
 def _encoded(call: ToolCall) -> ToolCall:
     """A call as the log will hold it: that is what a replay compares and looks up."""
-    for name in ("name", "call_id", "turn_id", "idemp_key"):
-        text = getattr(call, name)
-        if not isinstance(text, str):
-            raise TypeError(f"ToolCall.{name} must be text, got {type(text).__name__}: {text!r}")
+    if not type(call.name) is type(call.call_id) is type(call.turn_id) is type(call.idemp_key) is str:
+        _check_texts(call)
+    elif type(call.args) is Raw and (call.name + call.call_id + call.turn_id + call.idemp_key).isascii():
+        return call
     return ToolCall(
         name=written(call.name),
-        args=Raw(encode(call.args, max_depth=MAX_ARGS_DEPTH)),
+        args=encoded_args(call.args),
         call_id=written(call.call_id),
         turn_id=written(call.turn_id),
         idempotent=call.idempotent,
@@ -184,21 +206,30 @@ def _encoded(call: ToolCall) -> ToolCall:
     )
 
 
-@contextmanager
-def _claimed(run: Run, call_ids: Sequence[str]) -> Iterator[None]:
+def encoded_args(args: Any) -> Raw:
+    """Arguments as a call's log holds them. Raises `UnencodableValueError`."""
+    return Raw(encode(args, max_depth=MAX_ARGS_DEPTH))
+
+
+def _check_texts(call: ToolCall) -> None:
+    for name in _TEXTS:
+        text = getattr(call, name)
+        if not isinstance(text, str):
+            raise TypeError(f"ToolCall.{name} must be text, got {type(text).__name__}: {text!r}")
+
+
+def _claimed(run: Run, call_ids: Sequence[str]) -> set[str]:
     """Hold the ids that code or the model chose: outcomes name their call by it, so two at a time are ambiguous."""
-    twice = run.open_calls & set(call_ids) or {call_id for call_id in call_ids if call_ids.count(call_id) > 1}
-    if twice:
+    claimed = set(call_ids)
+    if len(claimed) < len(call_ids) or not run.open_calls.isdisjoint(claimed):
+        twice = run.open_calls & claimed or {call_id for call_id in call_ids if call_ids.count(call_id) > 1}
         raise StepContextError(
             f"call id {min(twice)!r} belongs to a call that has not ended; choose another, or leave ToolCall.call_id "
             "empty to have one minted",
             run_id=run.run_id,
         )
-    run.open_calls.update(call_ids)
-    try:
-        yield
-    finally:
-        run.open_calls.difference_update(call_ids)
+    run.open_calls |= claimed
+    return claimed
 
 
 def _schedule(run: Run, parent: Frame, call: ToolCall, served: Served | None) -> Frame:
@@ -224,15 +255,23 @@ def _scheduled(call: ToolCall, call_id: str, parent_call_id: str, *, attempt: in
 async def _run_all(run: Run, calls: Sequence[ToolCall], frames: Sequence[Frame]) -> list[_Ended]:
     one_by_one = run.journal.completion_order(frames)
     if one_by_one is not None:
-        by_position = {position: await _guarded(run, calls[position], frames[position]) for position in one_by_one}
-        return [by_position[position] for position in range(len(calls))]
-    if len(calls) == 1:
-        return [await _guarded(run, calls[0], frames[0])]
-    carry_out: Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]] = partial(_guarded, run)
+        order = [(calls[position], frames[position]) for position in one_by_one]
+        ended = dict(zip(one_by_one, [(await _at_once(run, [pair]))[0] for pair in order], strict=True))
+        return [ended[position] for position in range(len(calls))]
+    return await _at_once(run, list(zip(calls, frames, strict=True)))
+
+
+async def _at_once(run: Run, calls: Sequence[tuple[ToolCall, Frame]]) -> list[_Ended]:
+    """Carry out calls in parallel, each in a task of its own: a tool may cancel its task, or leave it as it likes."""
+    task = own_task()
+    if task.cancelling():
+        await asyncio.sleep(0)  # a cancellation that came during the commit is the run's, and no tool ever sees it
+    batch = _Batch(run=run, waiting=task, cancelled_before=task.cancelling())
+    carry_out: Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]] = partial(_guarded, batch)
     if len(calls) > run.max_parallel_tools:
         carry_out = _limited(carry_out, run.max_parallel_tools)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(carry_out(call, frame)) for call, frame in zip(calls, frames, strict=True)]
+        tasks = [group.create_task(carry_out(call, frame)) for call, frame in calls]
     return [task.result() for task in tasks]
 
 
@@ -249,14 +288,14 @@ def _limited(
     return limited
 
 
-async def _guarded(run: Run, call: ToolCall, frame: Frame) -> _Ended:
+async def _guarded(batch: _Batch, call: ToolCall, frame: Frame) -> _Ended:
     """A call's outcome, or what ended it instead: its siblings finish either way."""
     try:
-        return await _execute(run, call, frame)
+        return await _execute(batch, call, frame)
     except asyncio.CancelledError:
         raise
     except NondeterminismError as error:
-        recorded = run.journal.forgo(frame)
+        recorded = batch.run.journal.forgo(frame)
         return error if recorded is None else Outcome(call=call, call_id=frame.call_id, recorded=recorded)
     except BaseException as error:  # noqa: BLE001 - raised again when all siblings have ended
         return error
@@ -281,11 +320,12 @@ def _rank(error: BaseException) -> tuple[int, int]:
     return (2 if isinstance(error, Exception) and not stops_everything(error) else 0), 0
 
 
-async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
+async def _execute(batch: _Batch, call: ToolCall, frame: Frame) -> Outcome:
+    run = batch.run
     tool = run.tools.get(call.name)
     attempt = frame.first_attempt
     while True:
-        outcome, retry = await _attempt(run, call, frame, tool, attempt)
+        outcome, retry = await _attempt(batch, call, frame, tool, attempt)
         await run.journal.commit()
         if not retry:
             return outcome
@@ -300,17 +340,22 @@ async def _execute(run: Run, call: ToolCall, frame: Frame) -> Outcome:
         await run.journal.commit()
 
 
-async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, attempt: int) -> tuple[Outcome, bool]:
+async def _attempt(
+    batch: _Batch, call: ToolCall, frame: Frame, tool: Tool | None, attempt: int
+) -> tuple[Outcome, bool]:
     """One attempt; the second value says whether another one follows."""
+    run = batch.run
     taken = run.journal.recorded_outcome(frame, attempt)
     if taken is not None:
         await run.journal.cut_off_again(frame, taken)
         return Outcome(call=call, call_id=frame.call_id, recorded=taken), _is_retried(taken)
-    await asyncio.sleep(0)  # a cancellation that came during the commit is the run's, and the tool never sees it
-    began, cancels = time.monotonic_ns(), times_cancelled()
+    task = own_task()
+    if task.cancelling():
+        await asyncio.sleep(0)  # one that came during the commit is the run's, and the tool never sees it
+    began, cancellation = time.monotonic_ns(), batch.cancellation(task)
     token = current.set(frame)
     try:
-        produced = await outcome_of(run, call, tool, cancels)
+        produced = await outcome_of(run, frame, call, tool, cancellation)
     except asyncio.CancelledError:
         if not run.journal.replaying:
             _record_cancellation(run, frame, attempt, _elapsed_ms(began))
@@ -329,7 +374,7 @@ async def _attempt(run: Run, call: ToolCall, frame: Frame, tool: Tool | None, at
     final = not (isinstance(produced, Failure) and produced.transient and attempt < _attempts(call, tool))
     recorded = _plain(run.journal.outcome(frame, _ended(frame, produced, attempt, elapsed, final=final)))
     run.metrics.tool_called(call.name, *_labels(recorded), elapsed / 1000)
-    if times_cancelled() > cancels:
+    if cancellation.has_come():
         raise asyncio.CancelledError  # the tool ended in its own way, but the run is being cancelled all the same
     exception = produced.exception if isinstance(produced, Failure) else None
     return Outcome(call=call, call_id=frame.call_id, recorded=recorded, exception=exception), _is_retried(recorded)
@@ -391,11 +436,7 @@ def _plain(recorded: ToolCallCompleted | ToolCallFailed) -> ToolCallCompleted | 
 
 
 def _attempts(call: ToolCall, tool: Tool | None) -> int:
-    """How many attempts a call has; only idempotent ones have more than one."""
-    declared = CallPolicy() if tool is None else call_policy(tool)
-    idempotent = declared.idempotent if call.idempotent is None else call.idempotent
-    attempts = declared.max_attempts if call.max_attempts is None else call.max_attempts
-    return max(1, attempts) if idempotent else 1
+    return attempts_of(call, CallPolicy() if tool is None else call_policy(tool))
 
 
 def _backoff(call: ToolCall, tool: Tool | None) -> Callable[[int], float]:

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from starling.step._timers import Timers
@@ -108,9 +109,13 @@ class Turns:
         self._are_several = False
         self._have_threads = False
         self._quiet = 0
-        self._quiet_steps = round(_QUIET_STEPS * _business())
         self._looks = 0
         self._next_look: asyncio.Handle | None = None
+
+    @cached_property
+    def _quiet_steps(self) -> int:
+        """See `_QUIET_STEPS`. The system is asked when there are threads."""
+        return round(_QUIET_STEPS * _business())
 
     # --- for strands
 

@@ -12,9 +12,9 @@ Dispatching, retrying, timing out and recording calls is `starling.step`'s work.
 from starling._callable_module import make_callable
 from starling.errors import ToolError, TransientToolError
 from starling.tool._arguments import reject_malformed
-from starling.tool._function import FunctionTool, tool
+from starling.tool._function import FunctionTool, call_policy, tool
 from starling.tool._plain import to_plain
-from starling.tool._policy import Backoff, CallPolicy, call_policy, default_backoff
+from starling.tool._policy import Backoff, CallPolicy, default_backoff
 from starling.tool._protocol import Execute, Middleware, Tool
 from starling.tool._threads import run_in_thread
 from starling.tool._wrap import wrap

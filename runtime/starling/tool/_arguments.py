@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from starling._canonical_json import dumps
+from starling._cbor import written
 from starling.errors import AgentConfigError, ToolError
 from starling.tool._schema import child, expectation, normalised, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import BaseModel, ValidationError
 
@@ -32,6 +34,14 @@ _MOST_PROBLEMS = 20
 # pydantic's codes for what a checking function of the user's raised: its own text is the message.
 _RAISED = {"value_error", "assertion_error"}
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+
+# For each type that says all there is to check: which of its values come back unchanged from JSON and pydantic.
+_UNCHANGED: dict[Any, Callable[[Any], bool]] = {
+    str: lambda text: written(text) == text,
+    int: lambda number: number.bit_length() < 64,
+    float: math.isfinite,
+    bool: lambda _value: True,
+}
 
 
 def reject_malformed(tool_name: str, args: Any) -> None:
@@ -108,6 +118,8 @@ class Arguments:
             ToolError: something does not fit; the message names every such place.
         """
         given = {} if args is None else args
+        if self._fits_as_it_is(given):
+            return dict(given)
         try:
             values = self.model.model_validate_json(dumps(given))
         except ValueError as error:
@@ -123,6 +135,33 @@ class Arguments:
             # An absent argument is left to the function's own default, whose identity may matter.
             if always or field in given_fields
         }
+
+    def _fits_as_it_is(self, given: Any) -> bool:
+        """Whether pydantic would find nothing wrong and nothing to convert. Where this is False, it is asked."""
+        types = self._types
+        if types is None or type(given) is not dict:
+            return False
+        for name, value in given.items():
+            kind = type(value)
+            if types.get(name) is not kind or not _UNCHANGED[kind](value):
+                return False
+        return len(given) == len(types) or self._required <= given.keys()
+
+    @functools.cached_property
+    def _types(self) -> dict[str, type] | None:
+        """The types of the parameters, if each is one of a few, and so is its default; None otherwise."""
+        parameters = self.signature.parameters
+        if any(not any(p.annotation is kind for kind in _UNCHANGED) for p in parameters):
+            return None
+        usual = {*_UNCHANGED, type(None), type(inspect.Parameter.empty)}  # others mean something to pydantic
+        if any(type(p.default) not in usual for p in parameters):
+            return None
+        return {parameter.name: parameter.annotation for parameter in parameters}
+
+    @functools.cached_property
+    def _required(self) -> frozenset[str]:
+        """The parameters without a default."""
+        return frozenset(p.name for p in self.signature.parameters if p.default is inspect.Parameter.empty)
 
     @functools.cached_property
     def _keywords(self) -> tuple[tuple[str, str, bool], ...]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
 
-__all__ = ["FunctionTool", "tool"]
+    from starling.tool._protocol import Tool
+
+__all__ = ["FunctionTool", "call_policy", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +43,7 @@ class FunctionTool(Generic[P, R]):
         arguments: its parameters, compiled when first needed.
         given_schema: the schema that was passed to `tool`, None if it is derived.
         policy: retries, pauses and time limit.
+        is_sync: whether calls run in a worker thread.
     """
 
     function: Callable[P, R]
@@ -49,6 +52,11 @@ class FunctionTool(Generic[P, R]):
     arguments: Arguments = field(repr=False)
     given_schema: str | None = field(repr=False)
     policy: CallPolicy = field(repr=False)
+    is_sync: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look at the function once."""
+        object.__setattr__(self, "is_sync", not inspect.iscoroutinefunction(self.function))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function as if it had not been decorated."""
@@ -72,11 +80,6 @@ class FunctionTool(Generic[P, R]):
     def schema_derived(self) -> bool:
         """Whether the schema comes from the signature."""
         return self.given_schema is None
-
-    @property
-    def is_sync(self) -> bool:
-        """Whether calls run in a worker thread."""
-        return not inspect.iscoroutinefunction(self.function)
 
     @property
     def idempotent(self) -> bool:
@@ -116,6 +119,25 @@ class FunctionTool(Generic[P, R]):
         if inspect.isawaitable(result):
             result = await result
         return to_plain(result)
+
+
+def call_policy(tool: Tool) -> CallPolicy:
+    """The policy of any tool; what it does not say is the default.
+
+    Raises:
+        AgentConfigError: as `CallPolicy`, naming the tool.
+    """
+    if type(tool) is FunctionTool:
+        return tool.policy
+    try:
+        return CallPolicy(
+            idempotent=bool(getattr(tool, "idempotent", False)),
+            max_attempts=getattr(tool, "max_attempts", 1),
+            backoff=getattr(tool, "backoff", None),
+            timeout=getattr(tool, "timeout", None),
+        )
+    except AgentConfigError as error:
+        raise AgentConfigError(f'tool "{tool.name}": {error}', field=error.field) from None
 
 
 @overload

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from starling._canonical_json import dumps, is_json
+from starling._canonical_json import dumps
 from starling.errors import UnencodableValueError
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ __all__ = ["to_plain"]
 
 # Twice what the log takes: here it only catches a value that contains itself.
 _MOST_LEVELS = 64
-_CONTAINERS = frozenset({dict, list})
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, int, bool, type(None)})
 
 
 def to_plain(value: Any) -> Any:
@@ -46,16 +47,29 @@ def to_plain(value: Any) -> Any:
         UnencodableValueError: something in it has no JSON form (bytes, NaN, infinities, objects of other types, two
             keys that become the same text, more than 64 levels). ``field`` is its place.
     """
-    return _copied(value) if is_json(value) else _plain(value, "", 0)
+    try:
+        return _copied(value, _MOST_LEVELS)
+    except _NotPlainError:
+        pass  # gone on from here, what is raised would show this one
+    return _plain(value, "", 0)
 
 
-def _copied(value: Any) -> Any:
+class _NotPlainError(Exception):
+    """Never leaves this module."""
+
+
+def _copied(value: Any, room: int) -> Any:
     """The short way for what is plain already: lists and dicts of its own, the same scalars."""
-    if type(value) is dict:
-        return {key: _copied(item) if type(item) in _CONTAINERS else item for key, item in value.items()}
-    if type(value) is list:
-        return [_copied(item) if type(item) in _CONTAINERS else item for item in value]
-    return value
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if room > 0 and kind is dict and _TEXT.issuperset(map(type, value)):
+        return {key: item if type(item) in _SCALARS else _copied(item, room - 1) for key, item in value.items()}
+    if room > 0 and kind is list:
+        return [item if type(item) in _SCALARS else _copied(item, room - 1) for item in value]
+    if kind is float and math.isfinite(value):
+        return value
+    raise _NotPlainError
 
 
 def _plain(value: Any, path: str, level: int) -> Any:

@@ -6,14 +6,11 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from starling.errors import AgentConfigError
 
-if TYPE_CHECKING:
-    from starling.tool._protocol import Tool
-
-__all__ = ["Backoff", "CallPolicy", "call_policy", "default_backoff"]
+__all__ = ["Backoff", "CallPolicy", "default_backoff"]
 
 Backoff: TypeAlias = Callable[[int], float]
 """From the number of the attempt that failed, from 1, to the pause before the next one in seconds."""
@@ -57,23 +54,6 @@ class CallPolicy:
             raise _wrong("backoff", f"must be a function from attempt to seconds, got {self.backoff!r}")
         if self.timeout is not None and not _is_duration(self.timeout):
             raise _wrong("timeout", f"must be a positive number of seconds, or None; got {self.timeout!r}")
-
-
-def call_policy(tool: Tool) -> CallPolicy:
-    """The policy of any tool; what it does not say is the default.
-
-    Raises:
-        AgentConfigError: as `CallPolicy`, naming the tool.
-    """
-    try:
-        return CallPolicy(
-            idempotent=bool(getattr(tool, "idempotent", False)),
-            max_attempts=getattr(tool, "max_attempts", 1),
-            backoff=getattr(tool, "backoff", None),
-            timeout=getattr(tool, "timeout", None),
-        )
-    except AgentConfigError as error:
-        raise AgentConfigError(f'tool "{tool.name}": {error}', field=error.field) from None
 
 
 def default_backoff(attempt: int, rand: Callable[[], float] = random.random) -> float:
