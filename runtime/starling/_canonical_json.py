@@ -113,7 +113,7 @@ class _Unfit(Exception):  # noqa: N818 - never leaves this module
 def _plain(value: Any) -> Any:
     match value:
         case str():
-            return _clean(value)
+            return _clean(str.__str__(value))  # a class of its own may sort, or equal, as it likes
         case None | bool() | int():
             return value
         case float():

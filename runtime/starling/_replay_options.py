@@ -57,6 +57,7 @@ class ReplayOptions:
             _check_policies(self.tools)
         if self.ignore or not isinstance(self.ignore, frozenset):
             _check_paths(self.ignore)
+            object.__setattr__(self, "ignore", frozenset(self.ignore))  # what a caller gives may change
         for name in ("compare_cost", "force_provider", "collect"):
             if type(getattr(self, name)) is not bool:
                 raise _wrong(name, f"{name} must be True or False, got {getattr(self, name)!r}")

@@ -163,13 +163,25 @@ def test_reading_gives_back_the_value_and_the_text_is_canonical(value):
     assert loads(text.encode()) == value
 
 
+class Backwards(str):
+    """Text that sorts the other way round."""
+
+    __slots__ = ()
+
+    def __lt__(self, other):
+        return str.__gt__(self, other)
+
+
 surrogates = st.text(st.characters(), max_size=3)
+odd_keys = surrogates | st.sampled_from(["a", "b", "a\0b", "\0"]).flatmap(
+    lambda key: st.sampled_from([key, Backwards(key)])
+)
 odd_values = st.recursive(
     st.none() | st.integers() | st.floats() | surrogates | st.binary(max_size=2) | st.just(1j),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=2).map(tuple)
-        | st.dictionaries(surrogates | st.integers() | st.booleans(), inner, max_size=3)
+        | st.dictionaries(odd_keys | st.integers() | st.booleans(), inner, max_size=3)
     ),
     max_leaves=10,
 )
@@ -236,6 +248,17 @@ def test_what_is_small_and_plain_goes_the_quick_way(value, text):
 )
 def test_what_is_unusual_or_large_does_not(value):
     assert quick_text(value) == ""
+
+
+@pytest.mark.parametrize("size", [2, 20])
+def test_keys_are_sorted_by_what_they_hold_whatever_their_class_says(size):
+    keys = [f"k{number:02}" for number in range(size)]
+    assert dumps({Backwards(key): 0 for key in keys}) == dumps(dict.fromkeys(keys, 0))
+
+
+def test_two_keys_of_the_same_text_are_refused_whatever_their_class_says():
+    with pytest.raises(UnencodableValueError, match="two keys become the same text"):
+        dumps({Shouted("a"): 1, Shouted("a"): 2})
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from starling import _cbor
@@ -94,6 +95,22 @@ def test_no_bytes_can_be_changed_into_anything_wrong(kind, data):
     for at in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=8)):
         changed[at] = data.draw(st.sampled_from([0, 1, 15, 16, 23, 24, 31, 127, 128, 255]) | st.integers(0, 255))
     fits(kind, bytes(changed))
+
+
+FILL = {"low": b"\0", "high": b"\xff", "edges": b"\0\x01\x0f\x10\x17\x18\x7f\x80\xff", "any": bytes(range(256))}
+
+
+@given(st.sampled_from(Kind), st.sampled_from(sorted(FILL)), st.data())
+def test_all_that_may_be_otherwise_may_be_so_at_once(kind, fill, data):
+    """Also where what is added to one byte might carry into the next."""
+    body = encode_payload(data.draw(payloads(kind)))
+    learn(kind, body)
+    shape = shapes.known_shape(kind, body)
+    assume(shape is not None)
+    random = Random(data.draw(st.integers(0, 2**32)))
+    for _ in range(20):
+        filled = int.from_bytes(bytes(random.choices(FILL[fill], k=len(body))))
+        fits(kind, (filled & ~shape.mask | shape.fixed).to_bytes(len(body)))
 
 
 NUMBERS = [

@@ -31,6 +31,7 @@ from starling.event import (
     event_hash,
     misstated,
     validate,
+    validate_prefix,
     validate_recording,
 )
 from starling.event._codec import read_payload
@@ -180,12 +181,16 @@ def learn(events: Iterable[Event]) -> None:
             learn_shape(event.kind, event.payload)
 
 
-def finding(events: list[Event]) -> str:
-    try:
-        validate(events)
-    except LogCorruptError as error:
-        return f"{error} ({error.seq}, {error.field})"
-    return ""
+def finding(events: list[Event]) -> tuple[str, ...]:
+    """What is wrong with a whole run, and with the beginning of one."""
+    texts = []
+    for check in (validate, validate_prefix):
+        try:
+            check(events)
+            texts.append("")
+        except LogCorruptError as error:
+            texts.append(f"{error} ({error.seq}, {error.field})")
+    return tuple(texts)
 
 
 def test_events_too_large_to_be_decoded_together_are_as_exact_as_small_ones():

@@ -88,9 +88,16 @@ def _inner_goes_on(before: Reading, orphan: Call, whole: Reading, call: Call) ->
     was = before.at(orphan.attempts[-1].outcome)
     if isinstance(was, ToolCallFailed) and was.error_type == "cancelled" and not _is_served(whole, call):
         return  # it goes on if its caller was cut off before it got over that
-    if call.attempts[-1].outcome:
+    if call.attempts[-1].outcome and not _never_began(whole, call):
         assert _is_served(whole, call)
         assert type(was) is type(whole.at(call.attempts[-1].outcome))
+
+
+def _never_began(reading: Reading, call: Call) -> bool:
+    """Whether a call was cancelled before it ran: its caller's time was over while it was being scheduled."""
+    last = call.attempts[-1]
+    ended = reading.at(last.outcome)
+    return not last.events and isinstance(ended, ToolCallFailed) and ended.error_type == "cancelled"
 
 
 def _effects(reading: Reading, attempt: Attempt) -> dict[str, list[Any]]:

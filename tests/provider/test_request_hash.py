@@ -1,5 +1,6 @@
 """The request's hash and size agree with the original's, byte for byte."""
 
+import copy
 import dataclasses
 import gc
 import gzip
@@ -136,7 +137,12 @@ def test_reasoning_changes_the_hash_only_when_there_is_some():
 )
 def test_every_field_of_the_request_counts(change, value):
     request = Request(model="m")
-    assert prompt_hash(dataclasses.replace(request, **{change: value})) != prompt_hash(request)
+    changed = dataclasses.replace(request, **{change: value})
+    assert prompt_hash(changed) != prompt_hash(request)
+    hasher = PromptHasher()
+    for one in (request, changed, request):
+        said = one if change == "messages" else dataclasses.replace(one, messages=(text("hi"),))
+        assert_equal(hasher, said)
 
 
 def test_a_lone_surrogate_in_arguments_counts_as_the_replacement_character():
@@ -172,6 +178,8 @@ requests = st.builds(
     model=texts,
     system_prompt=texts,
     tools=st.none() | st.lists(tools, max_size=2).map(tuple),
+    tool_choice=texts,
+    max_output_tokens=st.integers(0, 9),
     stop_sequences=st.none() | st.lists(texts, max_size=2).map(tuple),
     top_k=st.none() | st.integers(0, 9),
     params=values,
@@ -203,6 +211,24 @@ def test_conversations_that_share_messages_in_any_way_hash_as_each_does_alone(re
     hasher = PromptHasher()
     for pick in picks:
         assert_equal(hasher, dataclasses.replace(request, messages=tuple(pool[at % len(pool)] for at in pick)))
+
+
+@given(pool=st.lists(requests, min_size=2, max_size=3), said=st.lists(messages, max_size=2).map(tuple), data=st.data())
+def test_whatever_changes_around_the_messages_each_request_hashes_as_it_does_alone(pool, said, data):
+    """Fields of several requests, mixed anew for each turn, the same objects and copies of them."""
+    hasher = PromptHasher()
+    names = [field.name for field in dataclasses.fields(Request) if field.name != "messages"]
+    fields = {name: getattr(pool[0], name) for name in names}
+    for _ in range(data.draw(st.integers(2, 8))):
+        name = data.draw(st.sampled_from(names))
+        value = getattr(data.draw(st.sampled_from(pool)), name)
+        fields[name] = data.draw(st.sampled_from([value, copy.deepcopy(value)]))
+        if isinstance(fields[name], tuple) and data.draw(st.booleans()):
+            fields[name] = list(fields[name])
+        for one in fields.values():
+            if isinstance(one, list) and data.draw(st.booleans()):
+                one[:] = one[1:]
+        assert_equal(hasher, Request(messages=said, **fields))
 
 
 @pytest.mark.parametrize(
@@ -343,6 +369,19 @@ def test_what_can_change_is_encoded_every_time():
         assert_equal(hasher, request)
         assert hasher.hash(request) != before
         before = hasher.hash(request)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tools", ToolDefinition(name="t", description="", schema="{}")), ("stop_sequences", "halt")],
+    ids=["tools", "stop_sequences"],
+)
+def test_a_list_that_stands_around_the_messages_is_encoded_every_time(name, value):
+    hasher, values = PromptHasher(), [value]
+    request = Request(model="m", messages=(text("hi"),), **{name: values})
+    for _ in range(2):
+        assert_equal(hasher, request)
+        values.append(value)
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,18 @@ class Word(str):
 def plain(city: str, days: int = 1, *, exact: float = 1.0, urgent: bool = False, note: str = None) -> None: ...  # noqa: RUF013
 
 
+class Loose(str):
+    """Text that equals the same in capitals."""
+
+    __slots__ = ()
+
+    def __eq__(self, other):
+        return self.lower() == other.lower()
+
+    def __hash__(self):
+        return hash(self.lower())
+
+
 odd = st.one_of(
     st.none(),
     st.booleans(),
@@ -249,7 +261,8 @@ odd = st.one_of(
     st.lists(st.integers(), max_size=1),
     st.just(b"x"),
 )
-sent = st.dictionaries(st.sampled_from(["city", "days", "exact", "urgent", "note", "p0"]), odd, max_size=6)
+names = st.sampled_from(["city", "days", "exact", "urgent", "note", "p0", Word("note"), Loose("CITY"), 0])
+sent = st.dictionaries(names, odd, max_size=6)
 fitting = st.fixed_dictionaries(
     {"city": st.text(st.characters())},
     optional={
@@ -293,7 +306,12 @@ def default_that_means_something(value):
     return tool(function).arguments
 
 
-@pytest.mark.parametrize("default", [..., Field(), Field(default=3), pydantic_core.PydanticUndefined])
+def test_a_name_that_equals_a_parameters_is_none_of_it():
+    with pytest.raises(ToolError, match="city: is required"):
+        plain.arguments.checked({Loose("CITY"): "Bodø"})
+
+
+@pytest.mark.parametrize("default", [..., Field(), Field(default=3), pydantic_core.PydanticUndefined, int])
 def test_pydantic_is_asked_what_a_default_of_its_own_means(default):
     arguments = default_that_means_something(default)
     assert not arguments._fits_as_it_is({})

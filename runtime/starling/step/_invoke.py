@@ -81,27 +81,24 @@ class BrokenOff:
 
 
 class Cancellation:
-    """Whether an attempt is being cancelled by whoever waits for it, and not by what the tool does to its own task.
+    """Whether an attempt is being cancelled, which whoever does it does to the task that waits for the tool's.
 
-    A tool may cancel the task that it runs in, and before Python 3.13 a failing `asyncio.TaskGroup` leaves its count of
-    cancellations raised. Whoever cancels the calls of a batch has cancelled the task that waits for them as well.
+    The count of the tool's own task says nothing: a tool may cancel that task, or take a cancellation of it back, and
+    before Python 3.13 a failing `asyncio.TaskGroup` leaves its count raised.
 
-    Args:
-        task: the attempt's. waiting: the one that waits for it.
-        before: how often that had been cancelled when it began to wait.
+    Attributes:
+        waiting: the task that waits; cancellations that it has had are not this attempt's.
     """
 
-    __slots__ = ("_before", "_own", "_task", "_waiting")
+    __slots__ = ("_before", "waiting")
 
-    def __init__(self, task: asyncio.Task[Any], waiting: asyncio.Task[Any], before: int) -> None:
-        self._task = task
-        self._own = task.cancelling()
-        self._waiting = waiting
-        self._before = before
+    def __init__(self, waiting: asyncio.Task[Any]) -> None:
+        self.waiting = waiting
+        self._before = waiting.cancelling()
 
     def has_come(self) -> bool:
         """Whether it has."""
-        return self._waiting.cancelling() > self._before and self._task.cancelling() > self._own
+        return self.waiting.cancelling() > self._before
 
 
 async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
@@ -109,7 +106,7 @@ async def outcome_of(  # noqa: C901, PLR0911 - a table of cases
 ) -> Raw | Failure | BrokenOff:
     """Run the tool once. What is the run's own or the environment's propagates."""
     try:
-        result = await _invoke(run, frame, call, tool)
+        result = await _invoke(run, frame, call, tool, cancellation)
         # What a tool returns when it is told to stop is not its result: on replay nobody would tell it.
         return _told_to_stop(run) if cancellation.has_come() else result
     except asyncio.CancelledError as error:
@@ -150,7 +147,7 @@ class _TimedOut(Exception):  # noqa: N818 - becomes a ToolCallFailed at once
     """The attempt took longer than its timeout."""
 
 
-async def _invoke(run: Run, frame: Frame, call: ToolCall, tool: Tool | None) -> Raw:
+async def _invoke(run: Run, frame: Frame, call: ToolCall, tool: Tool | None, cancellation: Cancellation) -> Raw:
     """Run the tool and encode its result."""
     if tool is None:
         raise ToolError(_texts.tool_not_found(call.name))
@@ -160,10 +157,10 @@ async def _invoke(run: Run, frame: Frame, call: ToolCall, tool: Tool | None) -> 
     seconds = declared.timeout if call.timeout is None else call.timeout
     if seconds is not None:
         value = await _within(seconds, frame, tool, args, generously=run.journal.replaying)
-    elif attempts_of(call, declared) > 1:
+    elif cancellation.waiting is own_task() or attempts_of(call, declared) > 1:
         value = await in_own_task(lambda: _executed(frame, tool, args))
     else:
-        value = await _in_this_task(frame, tool, args)
+        value = await _in_this_task(frame, tool, args, cancellation)
     try:
         # What a function returns is made plain by its tool; others may return anything.
         plain = value if type(tool) is FunctionTool or is_json(value) else to_plain(value)
@@ -179,8 +176,8 @@ def attempts_of(call: ToolCall, declared: CallPolicy) -> int:
     return max(1, attempts) if idempotent else 1
 
 
-async def _in_this_task(frame: Frame, tool: Tool, args: Any) -> Any:
-    """Run the tool in the call's own task, which nothing else runs in. What it does to that task ends with it.
+async def _in_this_task(frame: Frame, tool: Tool, args: Any, cancellation: Cancellation) -> Any:
+    """Run the tool in the call's own task: of a batch, each has one. What the tool does to that task ends with it.
 
     One that is tried again finds in each attempt the context variables that it found in the first, and so needs a task
     for each; and a timeout has to tell its own cancellation from others.
@@ -190,8 +187,11 @@ async def _in_this_task(frame: Frame, tool: Tool, args: Any) -> Any:
     try:
         return await _executed(frame, tool, args)
     finally:
-        if task.cancelling() > before and not _is_being_closed(frame):
-            await asyncio.sleep(0)  # the tool has cancelled its own task: that comes now, not in the midst of our work
+        # The tool may have cancelled this task, or the run. That comes now, not amid our work. Before Python 3.13 no
+        # count tells of what a task group has left whose tasks failed at once, as only a factory's begin.
+        told = task.cancelling() > before or cancellation.has_come() or task.get_loop().get_task_factory() is not None
+        if told and not _is_being_closed(frame):
+            await asyncio.sleep(0)
 
 
 async def _within(seconds: float, frame: Frame, tool: Tool, args: Any, *, generously: bool) -> Any:

@@ -129,23 +129,6 @@ def _failure_of(outcome: Outcome) -> ToolCallFailed:
     return outcome.failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Batch:
-    """Calls that run at the same time.
-
-    Attributes:
-        waiting: the task that waits for them. cancelled_before: how often it had been cancelled when it began to wait.
-    """
-
-    run: Run
-    waiting: asyncio.Task[Any]
-    cancelled_before: int
-
-    def cancellation(self, task: asyncio.Task[Any]) -> Cancellation:
-        """Tells, from now on, whether the attempt in this task is being cancelled."""
-        return Cancellation(task, self.waiting, self.cancelled_before)
-
-
 async def dispatch(calls: Sequence[ToolCall], left: Sequence[Served | None] = ()) -> list[Outcome]:
     """Dispatch calls in parallel; every one has an outcome, failed or not.
 
@@ -253,25 +236,17 @@ def _scheduled(call: ToolCall, call_id: str, parent_call_id: str, *, attempt: in
 
 
 async def _run_all(run: Run, calls: Sequence[ToolCall], frames: Sequence[Frame]) -> list[_Ended]:
-    one_by_one = run.journal.completion_order(frames)
+    one_by_one = [0] if len(calls) == 1 else run.journal.completion_order(frames)
     if one_by_one is not None:
-        order = [(calls[position], frames[position]) for position in one_by_one]
-        ended = dict(zip(one_by_one, [(await _at_once(run, [pair]))[0] for pair in order], strict=True))
-        return [ended[position] for position in range(len(calls))]
-    return await _at_once(run, list(zip(calls, frames, strict=True)))
-
-
-async def _at_once(run: Run, calls: Sequence[tuple[ToolCall, Frame]]) -> list[_Ended]:
-    """Carry out calls in parallel, each in a task of its own: a tool may cancel its task, or leave it as it likes."""
-    task = own_task()
-    if task.cancelling():
-        await asyncio.sleep(0)  # a cancellation that came during the commit is the run's, and no tool ever sees it
-    batch = _Batch(run=run, waiting=task, cancelled_before=task.cancelling())
-    carry_out: Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]] = partial(_guarded, batch)
+        by_position = {at: await _guarded(run, calls[at], frames[at]) for at in one_by_one}
+        return [by_position[at] for at in range(len(calls))]
+    carry_out: Callable[[ToolCall, Frame], Coroutine[Any, Any, _Ended]] = partial(
+        _guarded, run, batch=Cancellation(own_task())
+    )
     if len(calls) > run.max_parallel_tools:
         carry_out = _limited(carry_out, run.max_parallel_tools)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(carry_out(call, frame)) for call, frame in calls]
+        tasks = [group.create_task(carry_out(call, frame)) for call, frame in zip(calls, frames, strict=True)]
     return [task.result() for task in tasks]
 
 
@@ -288,14 +263,18 @@ def _limited(
     return limited
 
 
-async def _guarded(batch: _Batch, call: ToolCall, frame: Frame) -> _Ended:
-    """A call's outcome, or what ended it instead: its siblings finish either way."""
+async def _guarded(run: Run, call: ToolCall, frame: Frame, *, batch: Cancellation | None = None) -> _Ended:
+    """A call's outcome, or what ended it instead: its siblings finish either way.
+
+    Args:
+        batch: tells whether it is being cancelled with its siblings; None if it has none: it is in the caller's task.
+    """
     try:
-        return await _execute(batch, call, frame)
+        return await _execute(run, call, frame, batch)
     except asyncio.CancelledError:
         raise
     except NondeterminismError as error:
-        recorded = batch.run.journal.forgo(frame)
+        recorded = run.journal.forgo(frame)
         return error if recorded is None else Outcome(call=call, call_id=frame.call_id, recorded=recorded)
     except BaseException as error:  # noqa: BLE001 - raised again when all siblings have ended
         return error
@@ -320,12 +299,11 @@ def _rank(error: BaseException) -> tuple[int, int]:
     return (2 if isinstance(error, Exception) and not stops_everything(error) else 0), 0
 
 
-async def _execute(batch: _Batch, call: ToolCall, frame: Frame) -> Outcome:
-    run = batch.run
+async def _execute(run: Run, call: ToolCall, frame: Frame, batch: Cancellation | None) -> Outcome:
     tool = run.tools.get(call.name)
     attempt = frame.first_attempt
     while True:
-        outcome, retry = await _attempt(batch, call, frame, tool, attempt)
+        outcome, retry = await _attempt(run, call, frame, tool, attempt, batch=batch)
         await run.journal.commit()
         if not retry:
             return outcome
@@ -341,18 +319,18 @@ async def _execute(batch: _Batch, call: ToolCall, frame: Frame) -> Outcome:
 
 
 async def _attempt(
-    batch: _Batch, call: ToolCall, frame: Frame, tool: Tool | None, attempt: int
+    run: Run, call: ToolCall, frame: Frame, tool: Tool | None, attempt: int, *, batch: Cancellation | None
 ) -> tuple[Outcome, bool]:
     """One attempt; the second value says whether another one follows."""
-    run = batch.run
     taken = run.journal.recorded_outcome(frame, attempt)
     if taken is not None:
         await run.journal.cut_off_again(frame, taken)
         return Outcome(call=call, call_id=frame.call_id, recorded=taken), _is_retried(taken)
-    task = own_task()
-    if task.cancelling():
-        await asyncio.sleep(0)  # one that came during the commit is the run's, and the tool never sees it
-    began, cancellation = time.monotonic_ns(), batch.cancellation(task)
+    waiting = own_task() if batch is None else batch.waiting
+    if waiting.cancelling():  # one that came during the commit is the run's, and the tool never sees it
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # who was begun eagerly is a step ahead of the task that waits and will cancel it
+    began, cancellation = time.monotonic_ns(), Cancellation(waiting) if batch is None else batch
     token = current.set(frame)
     try:
         produced = await outcome_of(run, frame, call, tool, cancellation)

@@ -142,8 +142,8 @@ class Arguments:
         if types is None or type(given) is not dict:
             return False
         for name, value in given.items():
-            kind = type(value)
-            if types.get(name) is not kind or not _UNCHANGED[kind](value):
+            kind = type(value)  # a name of another class may equal what it is not
+            if type(name) is not str or types.get(name) is not kind or not _UNCHANGED[kind](value):
                 return False
         return len(given) == len(types) or self._required <= given.keys()
 
@@ -153,8 +153,8 @@ class Arguments:
         parameters = self.signature.parameters
         if any(not any(p.annotation is kind for kind in _UNCHANGED) for p in parameters):
             return None
-        usual = {*_UNCHANGED, type(None), type(inspect.Parameter.empty)}  # others mean something to pydantic
-        if any(type(p.default) not in usual for p in parameters):
+        usual = {*_UNCHANGED, type(None)}  # others mean something to pydantic
+        if any(type(p.default) not in usual and p.default is not inspect.Parameter.empty for p in parameters):
             return None
         return {parameter.name: parameter.annotation for parameter in parameters}
 
