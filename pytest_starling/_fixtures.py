@@ -45,16 +45,21 @@ def golden_run_config() -> Mapping[str, Any]:
 def _starling_open(request: pytest.FixtureRequest) -> None:
     """Golden tests ask for this first: it opens the recording before any other fixture can start a run.
 
-    It asks for the two fixtures above only where somebody overrides them: each costs pytest as much as a small test.
+    It asks for the two fixtures above only where they are others than ours: each costs pytest as much as a small test.
     """
-    from pytest_starling._session import overrides
-
     golden = _required(request, "_starling_open")
     assert golden.attempt is not None, "setup has begun it"
-    item = golden.item
-    own_folder, own_config = overrides(item, "golden_run_dir"), overrides(item, "golden_run_config")
-    folder = Path(request.getfixturevalue("golden_run_dir")) if own_folder else golden.settings.folder
-    golden.attempt.load(folder, request.getfixturevalue("golden_run_config") if own_config else {})
+    folder = request.getfixturevalue("golden_run_dir") if _is_own(golden, "golden_run_dir") else golden.settings.folder
+    config = request.getfixturevalue("golden_run_config") if _is_own(golden, "golden_run_config") else {}
+    golden.attempt.load(Path(folder), config)
+
+
+def _is_own(golden: GoldenItem, fixture: str) -> bool:
+    """Whether a test has put something in the place of one of our fixtures: another, or a value by `parametrize`."""
+    from pytest_starling._session import overrides
+
+    callspec = getattr(golden.item, "callspec", None)
+    return overrides(golden.item, fixture) or (callspec is not None and fixture in callspec.params)
 
 
 @pytest.fixture

@@ -187,6 +187,26 @@ def test_defaults_of_the_marker_can_be_set_for_many_tests(recorded):
     recorded.run(failed=1)
 
 
+@pytest.mark.parametrize("indirect", [False, True])
+def test_defaults_of_the_marker_may_be_parametrized(project, indirect):
+    own = "@pytest.fixture\ndef golden_run_config(request):\n    return request.param\n" if indirect else ""
+    project.write(
+        test_support=f"""
+import pytest, support
+
+{own}
+@pytest.mark.golden_run
+@pytest.mark.parametrize("golden_run_config", [{{"tools": "run"}}, {{}}], ids=["run", "none"], indirect={indirect})
+def test_refund(golden_run_config):
+    support.handle()
+"""
+    )
+    project.record(passed=2)
+    project.turn(total=43)
+    output = project.run("-rA", passed=1, failed=1).stdout.str()
+    assert "PASSED test_support.py::test_refund[run]" in output
+
+
 @pytest.mark.parametrize(
     ("returned", "text"),
     [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from starling import replay, replay_all, tool
+from starling import ambient, replay, replay_all, tool
 from starling.errors import AgentConfigError
-from starling.replay import ReplayOptions, ignorable_paths, replay_stream
+from starling.replay import FixtureRun, ReplayingSession, ReplayOptions, ignorable_paths, replay_stream
 from starling.testing import assert_diverges, assert_replays
 from tests.agent_kit import agent, calls, record
 
@@ -116,3 +116,22 @@ async def test_collect_is_true_or_false(wired):
         run = (recorded.run_id, wired()) if way is replay else (wired,)
         with pytest.raises(AgentConfigError, match="collect must be True or False, got 1"):
             await way(recorded.log, *run, collect=1)
+
+
+def test_ignored_paths_are_those_that_were_given_whatever_becomes_of_the_set():
+    paths = {"RunStarted.app_version"}
+    options = ReplayOptions(ignore=paths)
+    paths.clear()
+
+    assert options == ReplayOptions(ignore=frozenset({"RunStarted.app_version"}))
+
+
+async def test_a_session_takes_any_set_of_ignored_paths():
+    recorded = await record(agent(calls(), app_version="1"))
+    run = FixtureRun(run_id=recorded.run_id, events=tuple(recorded.events), began=1, ended=2)
+    session = ReplayingSession([run], ReplayOptions(ignore={"RunStarted.app_version"}))
+    with ambient.activate(session):
+        await agent(calls(), app_version="2").run("go")
+    session.finish()
+
+    assert session.failures == []
