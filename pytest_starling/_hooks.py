@@ -83,18 +83,34 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Find the golden tests, and say how many there are. Last, because other plugins still exchange items here."""
-    _variable.withdraw(session.config)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> Generator[None, None, None]:
+    """Find the golden tests, and say how many there are. Last, because other plugins still exchange items here.
+
+    A worker of pytest-xdist looks first as well: what is wrong has to end it before the controller is told that it has
+    collected. The controller would send it tests, and fail itself if nobody is there any more.
+    """
     golden = session.config.stash[GOLDEN]
-    if any(item.get_closest_marker(MARKER) for item in session.items):
-        _collect(golden, session)
+    looked_at = None
+    if hasattr(session.config, "workerinput"):
+        looked_at = list(session.items)
+        _find(golden, session)
+    yield
+    _variable.withdraw(session.config)
+    if looked_at != session.items:
+        golden.items.clear()
+        golden.claimed.clear()
+        _find(golden, session)
     if golden.judges_fixtures(session.config):
         from pytest_starling._owners import owners
 
         golden.owners = owners(golden, session)
     golden.forget_collected()
+
+
+def _find(golden: Golden, session: pytest.Session) -> None:
+    if any(item.get_closest_marker(MARKER) for item in session.items):
+        _collect(golden, session)
 
 
 def _collect(golden: Golden, session: pytest.Session) -> None:
