@@ -27,6 +27,8 @@ def test_one_file_by_two_names_is_a_usage_error(project, other, workers):
     assert result.ret != pytest.ExitCode.OK
     assert SHARED in result.stdout.str() + result.stderr.str()
     assert not (project.path / "kept" / "x.db").exists()
+    assert "INTERNALERROR" not in result.stdout.str()
+    assert "worker [2 items]" not in result.stdout.str()  # told of a collection, the controller would send it tests
 
 
 def test_a_name_is_one_name_in_every_unicode_form(tmp_path):

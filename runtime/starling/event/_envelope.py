@@ -17,7 +17,7 @@ from starling.event._kinds import Kind
 if TYPE_CHECKING:
     from starling.event._payloads import Payload
 
-__all__ = ["Event", "Linker", "decode_event", "encode_event", "event_hash", "keep_hash"]
+__all__ = ["Event", "Linker", "decode_event", "encode_event", "event_hash", "keep_hash", "new_event"]
 
 
 class _Hashed:
@@ -120,13 +120,7 @@ class Linker:
 
     def link(self, seq: int, prev_hash: bytes | None, ts: int, kind: Kind, payload: bytes) -> tuple[Event, bytes]:
         """Return an event and its hash. Raises `UnencodableValueError` as `encode_event` does."""
-        event = _new(Event)
-        _set_run_id(event, self._run_id)
-        _set_seq(event, seq)
-        _set_prev_hash(event, prev_hash)
-        _set_ts(event, ts)
-        _set_kind(event, kind)
-        _set_payload(event, payload)
+        event = new_event(self._run_id, seq, prev_hash, ts, kind, payload)
         self.begin_hash()
         self.feed_hash(self.envelope(seq, prev_hash, ts, kind, payload))
         found = self.end_hash()
@@ -151,6 +145,20 @@ _new = object.__new__
 _set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
     vars(Event)[name].__set__ for name in ("run_id", "seq", "prev_hash", "ts", "kind", "payload")
 )
+
+
+def new_event(run_id: str, seq: int, prev_hash: bytes | None, ts: int, kind: Kind | int, payload: bytes) -> Event:  # noqa: PLR0917 - by place, since keywords take longer
+    """An `Event`, made in half the time."""
+    event = _new(Event)
+    _set_run_id(event, run_id)
+    _set_seq(event, seq)
+    _set_prev_hash(event, prev_hash)
+    _set_ts(event, ts)
+    _set_kind(event, kind)
+    _set_payload(event, payload)
+    return event
+
+
 keep_hash = vars(_Hashed)["_hash"].__set__
 """Have an event keep its hash, which whoever calls this has just computed."""
 _int_item, _MAX_BYTES = _cbor.int_item, _cbor.MAX_BYTES

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starling.errors import LogCorruptError
-from starling.event import Event, Kind
+from starling.event import Kind
+from starling.event._envelope import new_event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from starling.event import Event
 
 __all__ = ["COLUMNS", "Row", "event_of_row", "row_of_event"]
 
@@ -45,14 +48,7 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
         and seq >= 1
         and kind >= 0
     ):
-        event = _new(Event)
-        _set_run_id(event, run_id)
-        _set_seq(event, seq)
-        _set_prev_hash(event, prev_hash)
-        _set_ts(event, ts)
-        _set_kind(event, _KINDS.get(kind, kind))
-        _set_payload(event, payload)
-        return event
+        return new_event(run_id, seq, prev_hash, ts, _KINDS.get(kind, kind), payload)
     raise LogCorruptError(
         f"{path}: run {run_id!r} seq {seq!r}: {_fault(row)}. The row was changed after it was written; restore the log "
         "from a copy",
@@ -63,12 +59,6 @@ def event_of_row(row: Sequence[Any], path: str) -> Event:
 
 
 _KINDS: dict[int, Kind] = {int(kind): kind for kind in Kind}
-
-# As in `starling.event`: a frozen dataclass looks its own fields up by name as it is made; their slots know the way.
-_new = object.__new__
-_set_run_id, _set_seq, _set_prev_hash, _set_ts, _set_kind, _set_payload = (
-    vars(Event)[name].__set__ for name in ("run_id", "seq", "prev_hash", "ts", "kind", "payload")
-)
 
 _FOUND = {"BrokenText": "text that is not UTF-8"}
 """Types of ours in plain words; see `starling.eventlog._sqlite_text`."""
